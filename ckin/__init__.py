@@ -1,0 +1,14 @@
+"""ckin: expansion and persistence of CAR-T cells in patients, on JAX.
+
+Importing ckin switches JAX to 64-bit floats: cell numbers span nine decades, and the
+gradients of a 32-bit fit are noise. Set the environment variable JAX_ENABLE_X64=0
+before the import to keep 32-bit.
+"""
+
+import os as _os
+
+import jax as _jax
+
+
+if "JAX_ENABLE_X64" not in _os.environ:
+    _jax.config.update("jax_enable_x64", True)

@@ -1,0 +1,21 @@
+"""Array types shared by the rooms: the only place they are named.
+
+At run time (and under the jaxtyping hook of the tests) a `Scalar` is a JAX array of
+shape (); a type checker is told that a Python number will do, because a model's
+fields convert it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from jaxtyping import Array, Bool, Float
+
+
+if TYPE_CHECKING:
+    Scalar = Any
+    ArrayLike = Any
+else:
+    from jaxtyping import ArrayLike, Shaped
+
+    Scalar = Shaped[ArrayLike, ""]
+
+__all__ = ["Array", "ArrayLike", "Bool", "Float", "Scalar"]

@@ -1,0 +1,33 @@
+"""Patient records, read and checked: CSV in NONMEM/Monolix columns, or any CSV.
+
+`read_dataset` either returns records that everything else can rely on, or raises a
+`DataError` that lists every fault of the file with its row. Nothing is mended or left
+out in silence: what was left out, assumed or read in a particular way is in
+`Dataset.notes`, with counts.
+
+    columns = ColumnMap.from_options(map=["day=TIME"], unit=["qpcr=copies/ug"])
+    dataset = read_dataset("trial.csv", columns)
+    for patient in dataset.first_cycles(1).patients: ...
+"""
+
+from ckin.dataset.column_map import ColumnMap
+from ckin.dataset.columns import ASSAYS, COLUMNS, UNITS
+from ckin.dataset.disposition import disposition
+from ckin.dataset.faults import DataError, Fault
+from ckin.dataset.read import read_dataset
+from ckin.dataset.records import Dataset, Patient, Sample
+
+
+__all__ = [
+    "ASSAYS",
+    "COLUMNS",
+    "UNITS",
+    "ColumnMap",
+    "DataError",
+    "Dataset",
+    "Fault",
+    "Patient",
+    "Sample",
+    "disposition",
+    "read_dataset",
+]

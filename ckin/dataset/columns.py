@@ -1,0 +1,104 @@
+"""The words a file may use: columns, assays, and the units of each."""
+
+from ckin.units import canonical_unit
+
+
+# Columns ckin reads. IPRED is known and not read.
+COLUMNS = {
+    "ID": "patient",
+    "TIME": "days from the first infusion (hours with the unit TIME hour)",
+    "EVID": "0 observation, 1 dose, 2 other event",
+    "AMT": "dose in cells (cells/kg with the unit AMT cells/kg); level of TKI, 0 to 1",
+    "CMT": "product of a dose (CART, FTC); other event (LD, TKI)",
+    "ADDL": "number of further doses like this one",
+    "II": "time between them",
+    "RATE": "infusion rate: 0, doses are boluses",
+    "SS": "steady state: 0",
+    "DV": "measured value",
+    "DVID": "assay of the value (qpcr, flow, wbc, bcell, bcrabl, il6)",
+    "CENS": "1: below the detection limit",
+    "LIMIT": "detection limit, in the unit of the assay",
+    "MDV": "1: the value is not to be used",
+    "AFTER": "1: drawn after the dose given at the same time",
+    "OCC": "cycle, from 1",
+    "WT": "body weight in kg",
+    "ARM": "treatment arm, kept as a text covariate",
+    "IPRED": "a prediction, not read",
+}
+IGNORE, COVARIATE = "IGNORE", "COVARIATE"
+
+# Units an assay may be reported in.
+ASSAYS = {
+    "qpcr": ("copies/ug",),
+    "flow": ("cells/uL",),
+    "wbc": ("cells/uL",),
+    "bcell": ("cells/uL",),
+    "bcrabl": ("%", "ratio"),
+    "il6": ("pg/mL",),
+}
+# Units of columns: the first is what is taken when the file does not say.
+COLUMN_UNITS = {
+    "AMT": ("cells", "cells/kg"),
+    "TIME": ("day", "hour"),
+    "WT": ("kg",),
+}
+UNITS = ASSAYS | COLUMN_UNITS
+DEFAULT_ASSAY = "qpcr"
+
+# What other files call our columns.
+ALIASES = {
+    "PATIENT": "ID",
+    "SUBJECT": "ID",
+    "SUBJID": "ID",
+    "USUBJID": "ID",
+    "DAY": "TIME",
+    "DAYS": "TIME",
+    "CONC": "DV",
+    "VALUE": "DV",
+    "AVAL": "DV",
+    "Y": "DV",
+    "DOSE": "AMT",
+    "WEIGHT": "WT",
+    "BLQ": "CENS",
+    "LOD": "LIMIT",
+    "LLOQ": "LIMIT",
+    "CYCLE": "OCC",
+    "ASSAY": "DVID",
+    "YTYPE": "DVID",
+    "GROUP": "ARM",
+}
+
+
+def unit_key(text: str) -> str | None:
+    """What a unit is stated of: an assay in lower case or a column in upper case."""
+    known = {key.casefold(): key for key in UNITS}
+    return known.get(text.strip().casefold())
+
+
+def check_unit(key: str, text: str) -> tuple[str, tuple[str, str] | None]:
+    """The unit as ckin spells it, and what was expected and the fix if it will not do.
+
+    Args:
+        key: a key of `UNITS`.
+        text: the unit as it was written.
+    """
+    expected = " or ".join(UNITS[key])
+    try:
+        unit = canonical_unit(text)
+    except ValueError:
+        return "", (
+            f"{key} in {expected}",
+            f"convert the values to {UNITS[key][0]} and state that",
+        )
+    if unit in UNITS[key]:
+        return unit, None
+    if key == "qpcr" and unit == "copies/uL":
+        return unit, (
+            f"qpcr in {expected}",
+            "qPCR is copies per ug of genomic DNA, a share of the nucleated cells; "
+            "copies per uL of blood need the DNA yield: convert the values and say so",
+        )
+    return unit, (
+        f"{key} in {expected}",
+        f"convert the values to {UNITS[key][0]} and state that",
+    )

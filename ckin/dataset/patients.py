@@ -1,0 +1,167 @@
+"""Checked rows of one patient -> the patient: doses, cycles, samples, windows."""
+
+from collections.abc import Mapping
+
+from ckin.dataset.faults import Faults, quoted
+from ckin.dataset.header import Layout
+from ckin.dataset.records import Patient, Sample, first_infusion
+from ckin.dataset.rows import LONGEST_D, TKI, DoseRow, EventRow, SampleRow
+from ckin.protocol import Dose, InputWindow
+
+
+# A CAR-T dose later than this after the one before starts a cycle, when no OCC says
+# so; nearer ones are one infusion, split.
+SPLIT_INFUSION_D = 7.0
+# Until when the last TKI of a patient lasts.
+TKI_LASTS_D = 2 * LONGEST_D
+
+
+def put_together(
+    patient: str,
+    records: list[DoseRow | SampleRow | EventRow],
+    covariates: Mapping[str, float | str],
+    windows: tuple[InputWindow, ...],
+    *,
+    per_kg: bool,
+) -> Patient:
+    """The patient whose rows these are.
+
+    Args:
+        patient: ID.
+        records: the patient's rows.
+        covariates: by name.
+        windows: of TKI.
+        per_kg: doses are in cells/kg, not in cells.
+    """
+    doses = _doses([r for r in records if isinstance(r, DoseRow)], per_kg=per_kg)
+    start = first_infusion(doses)
+    carts = [dose for dose in doses if dose.product == "CART"]
+    samples, baseline = [], []
+    for row in sorted(
+        (record for record in records if isinstance(record, SampleRow)),
+        key=lambda row: (row.time_d, row.after),
+    ):
+        # A sample at the time of a dose comes before it: the order of events.
+        before = [d.cycle for d in carts if (d.time_d, True) <= (row.time_d, row.after)]
+        sample = Sample(
+            time_d=row.time_d,
+            assay=row.assay,
+            value=row.value,
+            below=row.below,
+            limit=row.limit,
+            after=row.after,
+            cycle=row.cycle or max(before, default=1),
+            row=row.row,
+        )
+        early = (row.time_d, row.after) <= (start, False)
+        (baseline if early else samples).append(sample)
+    return Patient(
+        id=patient,
+        doses=doses,
+        samples=tuple(samples),
+        baseline=tuple(baseline),
+        covariates=dict(covariates),
+        windows=windows,
+        lymphodepletion_d=tuple(
+            record.time_d
+            for record in records
+            if isinstance(record, EventRow) and record.what != TKI
+        ),
+    )
+
+
+def tki_windows(
+    rows: list[EventRow], layout: Layout, faults: Faults
+) -> dict[str, tuple[InputWindow, ...]]:
+    """TKI by patient: each level holds until the next row."""
+    by_patient: dict[str, list[EventRow]] = {}
+    for row in rows:
+        mine = by_patient.setdefault(row.patient, [])
+        if mine and mine[-1].time_d == row.time_d:
+            faults.add(
+                row.row,
+                layout.name("TIME"),
+                f"two levels of TKI, here and in row {mine[-1].row}",
+                "one level at a time",
+                "drop one of the rows",
+            )
+        elif not mine or mine[-1].time_d < row.time_d:
+            mine.append(row)
+    windows = {}
+    for patient, mine in by_patient.items():
+        ends = [row.time_d for row in mine[1:]] + [TKI_LASTS_D]
+        windows[patient] = tuple(
+            InputWindow("tki", row.level, row.time_d, end)
+            for row, end in zip(mine, ends, strict=True)
+        )
+    return windows
+
+
+def check_cycles(doses: list[DoseRow], layout: Layout, faults: Faults) -> None:
+    """CAR-T doses of a patient are numbered all or none, and never backwards."""
+    before: dict[str, DoseRow] = {}
+    for dose in doses:
+        if dose.product != "CART":
+            continue
+        last = before.get(dose.patient)
+        before[dose.patient] = dose
+        if last is None:
+            continue
+        if last.cycle is None and dose.cycle is None:
+            continue
+        if last.cycle is None or dose.cycle is None:
+            blank = last if last.cycle is None else dose
+            faults.add(
+                blank.row,
+                layout.name("OCC"),
+                "nothing",
+                f"a cycle, as other CAR-T doses of patient {quoted(dose.patient)} have",
+                "number every CAR-T dose, or none",
+            )
+        elif dose.cycle < last.cycle:
+            faults.add(
+                dose.row,
+                layout.name("OCC"),
+                quoted(str(dose.cycle)),
+                f"cycle {last.cycle} (row {last.row}) or a later one",
+                "number cycles in order of time",
+            )
+
+
+def _doses(rows: list[DoseRow], *, per_kg: bool) -> tuple[Dose, ...]:
+    """Doses by time, those of ADDL written out, each with its cycle."""
+    given = sorted(
+        (
+            (row.time_d + number * row.every_d, row)
+            for row in rows
+            for number in range(row.further + 1)
+        ),
+        key=lambda pair: (pair[0], pair[1].row),
+    )
+    # Cycles by time, for CAR-T without OCC.
+    starts: list[tuple[float, int]] = []
+    for time_d, row in given:
+        if row.product != "CART":
+            continue
+        cycle = row.cycle
+        if cycle is None:
+            last_d, last = starts[-1] if starts else (time_d, 1)
+            cycle = last + (time_d - last_d > SPLIT_INFUSION_D)
+        starts.append((time_d, cycle))
+    doses, carts = [], iter(starts)
+    for time_d, row in given:
+        if row.product == "CART":
+            cycle = next(carts)[1]
+        else:
+            before = [cycle for start_d, cycle in starts if start_d <= time_d]
+            cycle = row.cycle or max(before, default=1)
+        doses.append(
+            Dose(
+                time_d,
+                row.product,
+                cells=None if per_kg else row.amount,
+                cells_per_kg=row.amount if per_kg else None,
+                cycle=cycle,
+            )
+        )
+    return tuple(doses)

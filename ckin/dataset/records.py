@@ -1,0 +1,194 @@
+"""What is known of the patients of one file, checked: the records everything reads.
+
+Times are days from the first infusion of the course. A sample at the time of a dose
+was drawn before it unless it says `after`. A sample below its detection limit carries
+the limit and says so; it is never a zero.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+from ckin.protocol import Dose, InputWindow
+
+
+# Lymphodepletion prepares the CAR-T infusion that follows within this many days.
+LYMPHODEPLETION_AHEAD_D = 14.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One measurement of one assay.
+
+    Attributes:
+        time_d: days from the first infusion.
+        assay: a key of `ckin.dataset.ASSAYS`.
+        value: in the unit of the assay (`Dataset.units`); the limit when `below`.
+        below: below the detection limit: left-censored at `limit`.
+        limit: detection limit in the unit of the assay; `None` when unknown.
+        after: drawn after the dose given at the same time.
+        cycle: cycle (occasion) it belongs to, from 1.
+        row: row of the file.
+    """
+
+    time_d: float
+    assay: str
+    value: float
+    below: bool
+    limit: float | None
+    after: bool
+    cycle: int
+    row: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Patient:
+    """One patient.
+
+    Attributes:
+        id: as the file spells it.
+        doses: by time; doses repeated by ADDL are written out.
+        samples: drawn after the first infusion, by time.
+        baseline: drawn at or before the first infusion, by time. Not part of a fit.
+        covariates: by name: numbers, or texts (`ARM`). `WT` is body weight in kg. One
+            the file leaves empty for this patient is absent.
+        windows: when an input has a level of its own (`tki`).
+        lymphodepletion_d: days of lymphodepletion, from the first infusion.
+    """
+
+    id: str
+    doses: tuple[Dose, ...]
+    samples: tuple[Sample, ...]
+    baseline: tuple[Sample, ...]
+    covariates: Mapping[str, float | str]
+    windows: tuple[InputWindow, ...]
+    lymphodepletion_d: tuple[float, ...]
+
+    @property
+    def first_infusion_d(self) -> float:
+        """Time of the first CAR-T infusion, days; 0 when no dose is recorded."""
+        return first_infusion(self.doses)
+
+    def lymphodepletion_cycle(self, time_d: float) -> int:
+        """Cycle of a lymphodepletion at `time_d`: that of the CAR-T it prepares.
+
+        That is the next CAR-T dose within 14 days; failing that, the last one before.
+        """
+        carts = [dose for dose in self.doses if dose.product == "CART"]
+        for dose in carts:
+            if time_d <= dose.time_d <= time_d + LYMPHODEPLETION_AHEAD_D:
+                return dose.cycle
+        return max((d.cycle for d in carts if d.time_d < time_d), default=1)
+
+    def first_cycles(self, n: int) -> "Patient":
+        """The patient as if followed until the first event of cycle `n` + 1.
+
+        Doses and lymphodepletions of later cycles go, and with them every sample of a
+        later cycle or drawn after such an event: what is left out would have moved it.
+        """
+        doses = tuple(dose for dose in self.doses if dose.cycle <= n)
+        depletions = tuple(
+            time_d
+            for time_d in self.lymphodepletion_d
+            if self.lymphodepletion_cycle(time_d) <= n
+        )
+        gone = [dose.time_d for dose in self.doses if dose.cycle > n]
+        gone += [
+            time_d for time_d in self.lymphodepletion_d if time_d not in depletions
+        ]
+        end_d = min(gone, default=float("inf"))
+        return dataclasses.replace(
+            self,
+            doses=doses,
+            samples=tuple(
+                sample
+                for sample in self.samples
+                if sample.cycle <= n and (sample.time_d, sample.after) <= (end_d, False)
+            ),
+            windows=tuple(window for window in self.windows if window.start_d < end_d),
+            lymphodepletion_d=depletions,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """The patients of one file.
+
+    Attributes:
+        path: the file as it was named.
+        patients: in the order of the file.
+        units: unit of each assay that occurs.
+        synthetic: the file says that no patient was measured.
+        notes: everything that was left out, assumed or read in a particular way, one
+            sentence each, with counts.
+        sha256: of the bytes of the file.
+    """
+
+    path: str
+    patients: tuple[Patient, ...]
+    units: Mapping[str, str]
+    synthetic: bool
+    notes: tuple[str, ...]
+    sha256: str
+
+    @property
+    def assays(self) -> tuple[str, ...]:
+        """Assays with at least one sample, baseline included, by name."""
+        return tuple(
+            sorted(
+                {
+                    sample.assay
+                    for patient in self.patients
+                    for sample in (*patient.samples, *patient.baseline)
+                }
+            )
+        )
+
+    @property
+    def n_cycles(self) -> int:
+        """The largest number of cycles that any patient has."""
+        return max(
+            (
+                record.cycle
+                for patient in self.patients
+                for record in (*patient.doses, *patient.samples)
+            ),
+            default=1,
+        )
+
+    def first_cycles(self, n: int) -> "Dataset":
+        """The same patients in cycles 1 to `n`; what was left out is in the notes."""
+        if n < 1:
+            raise ValueError(f"first_cycles({n}): the first cycle is cycle 1")
+        patients = tuple(patient.first_cycles(n) for patient in self.patients)
+        gone = []
+        for field, singular in (
+            ("doses", "dose"),
+            ("samples", "sample"),
+            ("windows", "input window"),
+            ("lymphodepletion_d", "lymphodepletion"),
+        ):
+            count = sum(
+                len(getattr(before, field)) - len(getattr(after, field))
+                for before, after in zip(self.patients, patients, strict=True)
+            )
+            if count:
+                gone.append(counted(count, singular))
+        notes = self.notes
+        if gone:
+            notes += (f"cycles after cycle {n}: {', '.join(gone)} left out",)
+        return dataclasses.replace(self, patients=patients, notes=notes)
+
+
+def first_infusion(doses: tuple[Dose, ...]) -> float:
+    """Time of the first CAR-T given, in days.
+
+    Failing CAR-T it is the first dose of anything, and without doses it is time 0.
+    """
+    given = [dose for dose in doses if dose.cells or dose.cells_per_kg]
+    carts = [dose for dose in given if dose.product == "CART"]
+    return min((dose.time_d for dose in carts or given), default=0.0)
+
+
+def counted(count: int, singular: str, plural: str | None = None) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{count} {singular if count == 1 else plural or singular + 's'}"

@@ -1,0 +1,221 @@
+"""The population by Laplace: patients integrated out of their quadratics.
+
+Given the population parameters, a quadratic log likelihood and the normal prior of η
+make a normal conditional for every patient, in closed form: `conditional`. It serves
+twice. Summed over patients it is the marginal likelihood of the population parameters
+(maximised here: the start of every sampler, and the `map` method); and its mean and
+Cholesky factor are the coordinates in which NUTS moves (`geometry`).
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import optimize
+
+from ckin._types import Array, Float
+from ckin.inference.density import Density, Hyper
+from ckin.inference.individual import (
+    MAP_STEPS,
+    SHARED_WIDTH,
+    Quadratics,
+    patient_maps,
+    quadratics,
+)
+from ckin.population.model import patient_phi
+
+
+# The first look at patients is under a wide population, so that rich patients go
+# where their data are and not where the prior of the population is.
+WIDE_OMEGA = 0.75
+
+# Central difference of exact gradients of an analytic function.
+CURVATURE_STEP = 1e-4
+
+# Rounds of (patients given population, population given patients) end when no
+# population parameter moves by more than this share of its own SD.
+ROUND_TOLERANCE = 0.1
+MAX_ROUNDS = 15
+
+# Expansions of the patients in each round.
+REFINEMENTS = 2
+
+
+class Conditional(NamedTuple):
+    """Normal conditional of η given the population, and its log normaliser.
+
+    Attributes:
+        mean: (varying, patients).
+        factor: lower-triangular L with precision L Lᵀ, (varying, varying, patients).
+        log_marginal: log ∫ likelihood × prior dη of each patient.
+    """
+
+    mean: Float[Array, "varying patients"]
+    factor: Float[Array, "varying varying patients"]
+    log_marginal: Float[Array, " patients"]
+
+
+class PopulationLaplace(eqx.Module):
+    """Laplace approximation of the posterior.
+
+    Attributes:
+        u: mode of the population parameters.
+        factor: Cholesky factor of their covariance.
+        quadratics: patients' quadratics at the mode.
+        eta: conditional mean of each patient at the mode.
+        rounds: rounds taken.
+        converged: whether the rounds settled.
+    """
+
+    u: Float[Array, " hyper"]
+    factor: Float[Array, "hyper hyper"]
+    quadratics: Quadratics
+    eta: Float[Array, "patients varying"]
+    rounds: int
+    converged: bool
+
+
+def conditional(
+    hyper: Hyper, quads: Quadratics, vary_index: tuple[int, ...]
+) -> Conditional:
+    """Normal approximation of every patient's η given the population."""
+    log_sigma = jnp.broadcast_to(jnp.log(hyper.sigma), (hyper.centre.shape[0], 1))
+    shift = jnp.concatenate([hyper.centre, log_sigma], axis=1) - quads.at
+    pull = jnp.einsum("nij,nj->ni", quads.hessian, shift)
+    value = quads.value + jnp.sum(shift * (quads.gradient - 0.5 * pull), axis=1)
+    index, omega = np.array(vary_index, dtype=int), hyper.omega
+    slope = (quads.gradient - pull)[:, index].T
+    hessian = jnp.moveaxis(quads.hessian[:, index][:, :, index], 0, 2)
+    precision = (omega[:, None] * omega)[:, :, None] * hessian
+    factor = cholesky(precision + jnp.eye(len(index))[:, :, None])
+    half = solve_lower(factor, omega[:, None] * slope)
+    log_det = jnp.sum(jnp.log(jnp.einsum("iin->in", factor)), axis=0)
+    return Conditional(
+        mean=solve_upper(factor, half),
+        factor=factor,
+        log_marginal=value + 0.5 * jnp.sum(half**2, axis=0) - log_det,
+    )
+
+
+# Many small systems at once, the patient as the last axis: whole rows of plain
+# arithmetic, which XLA fuses. A batched library call costs more than its arithmetic.
+
+
+def cholesky(matrix: Float[Array, "d d patients"]) -> Float[Array, "d d patients"]:
+    """Lower Cholesky factor of each matrix, by outer products."""
+    size = matrix.shape[0]
+    columns = []
+    for j in range(size):
+        column = matrix[:, j] / jnp.sqrt(matrix[j, j])
+        column = jnp.where(np.arange(size)[:, None] >= j, column, 0.0)
+        matrix = matrix - column[:, None] * column[None, :]
+        columns.append(column)
+    return jnp.stack(columns, axis=1)
+
+
+def solve_lower(
+    factor: Float[Array, "d d patients"], right: Float[Array, "d patients"]
+) -> Float[Array, "d patients"]:
+    """x of L x = b."""
+    x = []
+    for j in range(right.shape[0]):
+        x.append(right[j] / factor[j, j])
+        right = right - factor[:, j] * x[j]
+    return jnp.stack(x)
+
+
+def solve_upper(
+    factor: Float[Array, "d d patients"], right: Float[Array, "d patients"]
+) -> Float[Array, "d patients"]:
+    """x of Lᵀ x = b."""
+    flipped = jnp.swapaxes(factor[::-1, ::-1], 0, 1)
+    return solve_lower(flipped, right[::-1])[::-1]
+
+
+def log_marginal(density: Density, quads: Quadratics, u: Array) -> Array:
+    """Log posterior of the population parameters with patients integrated out."""
+    hyper = density.hyper(u)
+    each = conditional(hyper, quads, density.population.vary_index).log_marginal
+    return jnp.sum(each) + density.log_prior(u)
+
+
+@eqx.filter_jit
+def _loss_and_slope(density, quads, u):
+    return jax.value_and_grad(lambda u: -log_marginal(density, quads, u))(u)
+
+
+def _population_mode(density: Density, quads: Quadratics, start: Array):
+    """Mode of the log marginal, and the Cholesky factor of its covariance."""
+
+    def loss(u):
+        value, slope = _loss_and_slope(density, quads, jnp.asarray(u))
+        if not np.isfinite(value):
+            return 1e30, np.zeros_like(u)
+        return float(value), np.asarray(slope, dtype=float)
+
+    found = optimize.minimize(loss, np.asarray(start), jac=True, method="BFGS")
+    curvature = np.stack(
+        [
+            (loss(found.x + step)[1] - loss(found.x - step)[1]) / (2.0 * CURVATURE_STEP)
+            for step in CURVATURE_STEP * np.eye(found.x.size)
+        ]
+    )
+    size, direction = np.linalg.eigh(0.5 * (curvature + curvature.T))
+    # Never wider than the widest prior: a flat direction is left to the sampler.
+    covariance = direction / np.maximum(size, 0.25) @ direction.T
+    return jnp.asarray(found.x), jnp.asarray(np.linalg.cholesky(covariance))
+
+
+def fit_laplace(density: Density, key: Array, report=lambda *_: None):
+    """Alternate patients and population until they agree.
+
+    Args:
+        density: the posterior.
+        key: for the first candidates of each patient.
+        report: called with (round, at most) as it goes.
+
+    Returns:
+        `PopulationLaplace`.
+    """
+    u = density.start
+    hyper = density.hyper(u)
+    wide = Hyper(hyper.centre, jnp.maximum(hyper.omega, WIDE_OMEGA), hyper.sigma)
+    report(0, MAX_ROUNDS)
+    maps = patient_maps(density, wide, key, None, MAP_STEPS)
+    eta, factor = maps.eta, None
+    quads = None
+    settled, done = False, 0
+    hyper = wide
+    while done < MAX_ROUNDS and not settled:
+        for _ in range(REFINEMENTS):
+            quads = _expanded(density, hyper, eta, quads)
+            given = conditional(hyper, quads, density.population.vary_index)
+            eta = given.mean.T
+        before = u
+        u, factor = _population_mode(density, quads, u)
+        spread = jnp.sqrt(jnp.sum(factor**2, axis=1))
+        settled = bool(jnp.max(jnp.abs(u - before) / spread) < ROUND_TOLERANCE)
+        hyper = density.hyper(u)
+        eta = conditional(hyper, quads, density.population.vary_index).mean.T
+        done += 1
+        report(done, MAX_ROUNDS)
+    return PopulationLaplace(u, factor, quads, eta, done, settled)
+
+
+def _expanded(density: Density, hyper: Hyper, eta: Array, quads: Quadratics | None):
+    """Quadratics around η, as wide as each patient's conditional (prior at first)."""
+    population = density.population
+    phi = patient_phi(population, hyper.centre, hyper.omega, eta)
+    log_sigma = jnp.broadcast_to(jnp.log(hyper.sigma), (phi.shape[0], 1))
+    at = jnp.concatenate([phi, log_sigma], axis=1)
+    index = np.array(population.vary_index, dtype=int)
+    widths = np.tile(SHARED_WIDTH * np.eye(phi.shape[1]), (at.shape[0], 1, 1))
+    inner = 0.5 * np.tile(np.eye(index.size), (at.shape[0], 1, 1))
+    if quads is not None:
+        factor = conditional(hyper, quads, population.vary_index).factor
+        inner = np.linalg.inv(np.moveaxis(np.asarray(factor), 2, 0))
+        inner = np.swapaxes(inner, 1, 2)
+    widths[:, index[:, None], index] = np.asarray(hyper.omega)[:, None] * inner
+    return quadratics(density, at, jnp.asarray(widths))

@@ -1,0 +1,341 @@
+"""What a model file needs: parameters as fields, a state, one vector field.
+
+A model is a frozen Equinox module whose fields are its parameters. It describes ONE
+patient; the engine does the cohort. Write the equations in plain units: a state
+marked `log=True` is carried by the solver as its logarithm, and the change of
+variables is the engine's business.
+
+    class Cells(NamedTuple):
+        effector: Scalar = state("cells", "dividing CAR-T cells", log=True)
+
+    class Growth(AbstractModel):
+        rate: Scalar = parameter(0.9, unit="1/day", prior=log_normal(0.9, 0.25),
+                                 source="Stein 2019, Table 1")
+        State = Cells
+        ...
+
+A what-if is a new object: `dataclasses.replace(model, rate=0.5)`.
+"""
+
+import abc
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+
+from ckin._types import Array, Float, Scalar
+from ckin.units import canonical_unit
+
+
+# How far a value was checked against its source (shown on the model card).
+CHECKED = {
+    "V": "verified in the source",
+    "C": "computed from verified facts",
+    "I": "modelling assumption",
+    "U": "unverified",
+}
+
+# A state on log scale is read back as exp of a clipped logarithm, so that a
+# population killed for months underflows neither to 0 (0/0 in its growth rate) nor
+# to inf on a rejected trial step. e^±300 is far outside any number of cells.
+LOG_STATE_LIMIT = 300.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ParameterInfo:
+    """What is known about one parameter besides its value.
+
+    Attributes:
+        unit: unit of the value.
+        source: where the default and the prior come from.
+        checked: how far that was checked, a key of `CHECKED`.
+        doc: what the parameter is, in a few words.
+        symbol: how the source writes it.
+        prior: prior of the typical value; `None` for a parameter never estimated.
+        omega: prior median of the between-patient SD on the transformed scale
+            (log of a positive parameter, logit of a fraction); `None` when patients
+            are taken to share the value.
+        estimate: whether a fit estimates the typical value unless told otherwise.
+        column: data column (covariate) that gives the value of each patient.
+    """
+
+    unit: str
+    source: str
+    checked: str
+    doc: str
+    symbol: str
+    prior: dist.Distribution | None
+    omega: float | None
+    estimate: bool
+    column: str | None
+
+    @property
+    def scale(self) -> str:
+        """Scale on which patients vary: `log`, `logit` or `identity`."""
+        if self.prior is None or self.prior.support is constraints.positive:
+            return "log"
+        if self.prior.support is constraints.unit_interval:
+            return "logit"
+        return "identity"
+
+
+@dataclasses.dataclass(frozen=True)
+class StateInfo:
+    """Unit, meaning and solver scale of one state.
+
+    Attributes:
+        unit: unit of the state.
+        doc: what it is.
+        log: carried by the solver as its logarithm.
+        scale: size that the solver takes as 1 where it is not (absolute tolerance).
+    """
+
+    unit: str
+    doc: str
+    log: bool
+    scale: float
+
+
+def log_normal(median: float, sd_log: float) -> dist.Distribution:
+    """Log-normal prior by its median and the SD of its logarithm."""
+    return dist.LogNormal(math.log(median), sd_log)
+
+
+class LogitNormal(dist.TransformedDistribution):
+    """Normal on the logit scale: the prior of a fraction."""
+
+    def __init__(self, loc: float, scale: float):
+        super().__init__(
+            dist.Normal(loc, scale), dist.transforms.SigmoidTransform()
+        )
+
+
+def logit_normal(median: float, sd_logit: float) -> dist.Distribution:
+    """Logit-normal prior by its median (a fraction) and the SD of its logit."""
+    return LogitNormal(math.log(median / (1.0 - median)), sd_logit)
+
+
+def parameter(
+    default: float,
+    *,
+    unit: str,
+    source: str,
+    doc: str,
+    checked: str = "I",
+    symbol: str = "",
+    prior: dist.Distribution | None = None,
+    omega: float | None = None,
+    estimate: bool = False,
+    column: str | None = None,
+) -> Any:
+    """A parameter of a model, with everything a reader and a fit need to know of it.
+
+    The arguments are the attributes of `ParameterInfo`. Give a `prior` to every
+    parameter that anyone might estimate, and `estimate=True` to those that a fit of
+    qPCR curves estimates by default.
+
+    Raises:
+        ValueError: unknown unit, unknown `checked` tag, missing source, or a
+            parameter to estimate that has no prior.
+    """
+    if checked not in CHECKED:
+        tags = ", ".join(CHECKED)
+        raise ValueError(f"checked={checked!r} is not one of {tags}")
+    if not source.strip() or not doc.strip():
+        raise ValueError("a parameter needs a source and a doc: write where it is from")
+    if (estimate or omega is not None) and prior is None:
+        raise ValueError("a parameter that is estimated or varies needs a prior")
+    info = ParameterInfo(
+        unit=canonical_unit(unit),
+        source=source,
+        checked=checked,
+        doc=doc,
+        symbol=symbol,
+        prior=prior,
+        omega=omega,
+        estimate=estimate,
+        column=column,
+    )
+    return eqx.field(
+        default=default, converter=_as_float, metadata={"parameter": info}
+    )
+
+
+def state(unit: str, doc: str, *, log: bool = False, scale: float = 1.0) -> Any:
+    """A state of a model, as the default of a NamedTuple field.
+
+    `log=True` for a population that only grows and dies (never starts empty): the
+    solver carries its logarithm. A population that starts empty cannot; give it the
+    `scale` of a small but noticeable amount, and the solver works in that unit.
+    """
+    return StateInfo(unit=canonical_unit(unit), doc=doc, log=log, scale=scale)
+
+
+def _as_float(value: Any) -> Any:
+    """Strong floating dtype: a Python float would be static and recompile per value."""
+    if isinstance(value, float | int) or getattr(value, "weak_type", False):
+        return jnp.asarray(value, dtype=jnp.result_type(float))
+    return value
+
+
+class AbstractModel(eqx.Module):
+    """One patient's kinetics. Subclass it once, finally, in a file of its own.
+
+    A subclass has `parameter` fields and defines `State`, `initial`, `vector_field`
+    and `quantities`; the rest has defaults. Attributes of the class:
+
+    - `State`: NamedTuple whose fields are `state(...)`.
+    - `receives`: product name to the name of the state that its cells enter.
+    - `inputs`: name of each time-dependent input to its level when nobody says
+      otherwise (a TKI: 0, not taken).
+    - `units`: name of each quantity that `quantities` returns to its unit.
+    - `derived_units`: name of each number that `derived` returns to its unit.
+    - `omega_readings`: named ways to read the source's between-patient SDs, where it
+      leaves room for more than one; the first is the default.
+    - `one_course`: the model describes the curve after a first infusion only.
+    - `reference`, `caution`: for the card.
+    """
+
+    State: eqx.AbstractClassVar[type]
+    units: eqx.AbstractClassVar[Mapping[str, str]]
+    reference: eqx.AbstractClassVar[str]
+    receives: ClassVar[Mapping[str, str]] = {}
+    inputs: ClassVar[Mapping[str, float]] = {}
+    derived_units: ClassVar[Mapping[str, str]] = {}
+    omega_readings: ClassVar[Mapping[str, Mapping[str, float]]] = {}
+    one_course: ClassVar[bool] = False
+    caution: ClassVar[str] = ""
+
+    @abc.abstractmethod
+    def initial(self) -> Any:
+        """State before the first event, in plain units."""
+
+    @abc.abstractmethod
+    def vector_field(self, t: Scalar, y: Any, inputs: Mapping[str, Scalar]) -> Any:
+        """Time derivative of the state in its own units per day.
+
+        Args:
+            t: days from the first infusion.
+            y: state in plain units (never its logarithm).
+            inputs: level of each of the model's inputs, constant between events.
+        """
+
+    @abc.abstractmethod
+    def quantities(self, y: Any) -> dict[str, Scalar]:
+        """What an assay can see of a state, by name; units are in `units`."""
+
+    def lymphodeplete(self, y: Any) -> Any:
+        """State after lymphodepletion; nothing happens unless a model says so."""
+        return y
+
+    def switch_times(self) -> tuple[Scalar, ...]:
+        """Times at which the vector field jumps, so the solver steps onto them."""
+        return ()
+
+    def closed_form(self, time_d: Float[Array, " times"]) -> Any:
+        """Exact state at `time_d`, arrays of shape (times,); None if there is none."""
+        del time_d
+
+    def derived(self) -> dict[str, Scalar]:
+        """Numbers that follow from the parameters and that people quote."""
+        return {}
+
+    def with_values(self, **values: Any) -> "AbstractModel":
+        """The same model with some parameters at other values."""
+        unknown = sorted(set(values) - set(parameters(self)))
+        if unknown:
+            known = ", ".join(parameters(self))
+            raise ValueError(
+                f"{name_of(self)} has no parameter {unknown[0]!r}; it has {known}"
+            )
+        return dataclasses.replace(self, **values)
+
+
+def parameters(model: AbstractModel | type[AbstractModel]) -> dict[str, ParameterInfo]:
+    """Parameters of a model by name, in the order of its fields."""
+    return {
+        field.name: field.metadata["parameter"]
+        for field in dataclasses.fields(model)
+        if "parameter" in field.metadata
+    }
+
+
+def states(model: AbstractModel | type[AbstractModel]) -> dict[str, StateInfo]:
+    """States of a model by name, in the order of its NamedTuple."""
+    return dict(model.State._field_defaults)
+
+
+def name_of(model: AbstractModel | type[AbstractModel]) -> str:
+    """Name of a model: that of the file it was written in."""
+    cls = model if isinstance(model, type) else type(model)
+    return cls.__module__.rpartition(".")[2].removeprefix("ckin_user_")
+
+
+def to_solver_scale(model: AbstractModel, y: Any) -> Any:
+    """The solver's variables: logarithm of `log` states, the others by their scale."""
+    return _by_state(
+        model, lambda info, v: jnp.log(v) if info.log else v / info.scale, y
+    )
+
+
+def from_solver_scale(model: AbstractModel, w: Any) -> Any:
+    """Inverse of `to_solver_scale`; works on scalars and on arrays."""
+
+    def plain(info, v):
+        if info.log:
+            return jnp.exp(jnp.clip(v, -LOG_STATE_LIMIT, LOG_STATE_LIMIT))
+        return v * info.scale
+
+    return _by_state(model, plain, w)
+
+
+def solver_vector_field(
+    model: AbstractModel, t: Scalar, w: Any, inputs: Mapping[str, Scalar]
+) -> Any:
+    """The vector field in the solver's variables: dw/dt = f(y)/y where w = log y."""
+    y = from_solver_scale(model, w)
+    slopes = model.vector_field(t, y, inputs)
+    return _by_state(
+        model, lambda info, v, dv: dv / (v if info.log else info.scale), y, slopes
+    )
+
+
+def _by_state(model: AbstractModel, change, y: Any, *others: Any) -> Any:
+    """Apply `change(info, value, ...)` to every state."""
+    infos = states(model).values()
+    return type(y)(
+        *(change(*each) for each in zip(infos, y, *others, strict=True))
+    )
+
+
+def give(
+    model: AbstractModel,
+    y: Any,
+    cells: Mapping[str, Scalar],
+    lymphodepletion: Scalar,
+) -> Any:
+    """State after an event: lymphodepletion first, then every product at once.
+
+    Args:
+        model: the patient's model.
+        y: state just before, in plain units.
+        cells: cells given of each product; products that the model does not
+            receive are passed over (see `AbstractModel.receives`).
+        lymphodepletion: 1 if lymphodepletion happens now, else 0.
+    """
+    depleted = model.lymphodeplete(y)
+    y = type(y)(
+        *(
+            jnp.where(lymphodepletion > 0, after, before)
+            for after, before in zip(depleted, y, strict=True)
+        )
+    )
+    for product, name in model.receives.items():
+        if product in cells:
+            y = y._replace(**{name: getattr(y, name) + cells[product]})
+    return y

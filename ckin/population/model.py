@@ -1,0 +1,149 @@
+"""The population model in NumPyro: priors, patients, readings.
+
+Sites: each estimated parameter by its own name (typical value, its own unit),
+`omega_NAME` (between-patient SD on the φ scale), `beta_PARAMETER_COLUMN`,
+`sigma_ASSAY` (error SD of the natural log), `eta` (patients × varying parameters,
+standard normal) and the assay itself (natural log of the reading).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+
+from ckin._types import Array, Bool, Float
+from ckin.assay import SIGMA_PRIOR, Assay
+from ckin.population.pack import Packed
+from ckin.population.specification import (
+    BETA_PRIOR_SD,
+    OMEGA_PRIOR_SD_LOG,
+    Population,
+)
+from ckin.solve import Solver, solve
+
+
+class CensoredReading(dist.Distribution):
+    """Distribution of log readings around a prediction, with detection limits.
+
+    A reading marked `below` is only known to lie under `log_value` (its limit). A
+    patient whose ODE could not be solved has log probability -inf and gradient 0. A
+    draw from it is a reading with error, before any limit.
+    """
+
+    support = constraints.real
+    reparametrized_params = ["log_prediction", "sigma"]
+    arg_constraints = {"log_prediction": constraints.real, "sigma": constraints.positive}
+
+    def __init__(self, assay: Assay, log_prediction, sigma, below, solved):
+        self.assay, self.below, self.solved = assay, below, solved
+        self.log_prediction, self.sigma = log_prediction, sigma
+        super().__init__(batch_shape=log_prediction.shape, validate_args=False)
+
+    def sample(self, key, sample_shape=()):
+        """Readings with error, on the natural-log scale."""
+        shape = sample_shape + self.batch_shape
+        prediction = jnp.broadcast_to(self.log_prediction, shape)
+        return self.assay.draw(key, prediction, self.sigma)
+
+    def log_prob(self, value):
+        """Log likelihood of each reading (M3 below the limit)."""
+        each = self.assay.log_likelihood(
+            self.log_prediction, value, self.below, self.sigma
+        )
+        return jnp.where(self.solved, each, -jnp.inf)
+
+
+def locations(
+    population: Population,
+    typical_phi: Float[Array, " estimated"],
+    beta: Float[Array, " effects"],
+    data: Packed,
+) -> Float[Array, "patients estimated"]:
+    """φ of each patient before between-patient variation: typical value, covariates."""
+    where = jnp.array(
+        [population.estimate.index(e.parameter) for e in population.covariates],
+        dtype=int,
+    )
+    centre = jnp.broadcast_to(typical_phi, (data.n_patients, typical_phi.shape[0]))
+    return centre.at[:, where].add(data.covariates * beta)
+
+
+def patient_phi(
+    population: Population,
+    centre: Float[Array, "patients estimated"],
+    omega: Float[Array, " varying"],
+    eta: Float[Array, "patients varying"],
+) -> Float[Array, "patients estimated"]:
+    """φ of each patient: centre plus ω η on the parameters that vary."""
+    return centre.at[:, jnp.array(population.vary_index, dtype=int)].add(omega * eta)
+
+
+def log_readings(
+    population: Population,
+    phi: Float[Array, "patients estimated"],
+    data: Packed,
+    solver: Solver | None = None,
+) -> tuple[Float[Array, "patients samples"], Bool[Array, " patients"]]:
+    """Natural log of error-free readings of every patient, and who was solved."""
+
+    def one(phi, known, events, time_d, after):
+        model = population.patient_model(phi, known)
+        trajectory = solve(model, events, time_d, after=after, solver=solver)
+        reading = population.assay.predict(model, trajectory.states)
+        solved = trajectory.ok & jnp.all(jnp.isfinite(reading))
+        # A failed patient must not leak inf or NaN into anyone's gradient.
+        return jnp.where(solved, reading, 0.0), solved
+
+    return jax.vmap(one)(phi, data.known, data.events, data.time_d, data.after)
+
+
+def population_model(
+    population: Population,
+    data: Packed,
+    *,
+    solver: Solver | None = None,
+    likelihood: bool = True,
+    observed: bool = True,
+) -> None:
+    """The NumPyro model of a cohort.
+
+    Args:
+        population: what is estimated and what varies.
+        data: the cohort's arrays.
+        solver: how to integrate.
+        likelihood: False leaves the readings out (the prior alone).
+        observed: False draws the readings instead of conditioning on them.
+    """
+    typical = [numpyro.sample(n, i.prior) for n, i in population.info.items()]
+    omega = [
+        numpyro.sample(f"omega_{n}", dist.LogNormal(jnp.log(m), OMEGA_PRIOR_SD_LOG))
+        for n, m in zip(population.vary, population.omega, strict=True)
+    ]
+    beta = [
+        numpyro.sample(effect.name, dist.Normal(0.0, BETA_PRIOR_SD))
+        for effect in population.covariates
+    ]
+    sigma = numpyro.sample(f"sigma_{population.assay.name}", SIGMA_PRIOR)
+    shape = (data.n_patients, len(population.vary))
+    eta = numpyro.sample("eta", dist.Normal().expand(shape).to_event(2))
+    if not likelihood:
+        return
+    centre = locations(
+        population,
+        population.to_phi(jnp.stack(typical)),
+        jnp.array(beta, dtype=float) if not beta else jnp.stack(beta),
+        data,
+    )
+    spread = jnp.stack(omega) if omega else jnp.zeros(0)
+    phi = patient_phi(population, centre, spread, eta)
+    log_prediction, solved = log_readings(population, phi, data, solver)
+    readings = CensoredReading(
+        population.assay, log_prediction, sigma, data.below, solved[:, None]
+    )
+    with numpyro.handlers.mask(mask=data.present):
+        numpyro.sample(
+            population.assay.name,
+            readings,
+            obs=data.log_value if observed else None,
+        )

@@ -1,0 +1,172 @@
+"""A data set as padded arrays: one row per patient, ready for `vmap`.
+
+Padding never reaches the likelihood (`present` is False there) and never costs a
+solve (an appended event has a segment of no length).
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ckin._types import Array, Bool, Float
+from ckin.dataset import Dataset, Patient
+from ckin.model import name_of, parameters
+from ckin.population.specification import Population
+from ckin.protocol import EventTable, event_table, pad_events
+
+
+class PackError(ValueError):
+    """The data cannot be described by the chosen model; says which patient and why."""
+
+
+class Packed(eqx.Module):
+    """Arrays of a cohort; the leading axis is the patient.
+
+    Attributes:
+        ids: patient identifiers.
+        events: event tables, padded.
+        time_d: sample times, days, shape (patients, samples), padded with the last.
+        after: sample drawn after the dose given at the same time.
+        log_value: natural log of the reading; of the limit where `below`.
+        below: sample below its detection limit.
+        present: False where the row is padding.
+        known: parameters read from the data (weight), name to shape (patients,).
+        covariates: what each β multiplies, shape (patients, effects).
+    """
+
+    ids: tuple[str, ...] = eqx.field(static=True)
+    events: EventTable
+    time_d: Float[Array, "patients samples"]
+    after: Bool[Array, "patients samples"]
+    log_value: Float[Array, "patients samples"]
+    below: Bool[Array, "patients samples"]
+    present: Bool[Array, "patients samples"]
+    known: dict[str, Float[Array, " patients"]]
+    covariates: Float[Array, "patients effects"]
+
+    @property
+    def n_patients(self) -> int:
+        """Number of patients."""
+        return self.time_d.shape[0]
+
+
+def pack(dataset: Dataset, population: Population) -> Packed:
+    """Arrays of every patient who has a sample of the population's assay.
+
+    Raises:
+        PackError: no patient has a sample; a patient lacks a covariate, doses, or has
+            more courses than the model describes.
+    """
+    name = population.assay.name
+    patients = [
+        patient
+        for patient in dataset.patients
+        if any(sample.assay == name for sample in patient.samples)
+    ]
+    if not patients:
+        raise PackError(
+            f"{dataset.path} has no {name} sample after the first infusion; "
+            f"its assays are {', '.join(dataset.assays) or 'none'}"
+        )
+    for patient in patients:
+        _check_doses(patient, population)
+    samples = [_samples(patient, name) for patient in patients]
+    width = max(len(rows["time_d"]) for rows in samples)
+    tables = [_events(patient, population) for patient in patients]
+    n_events = max(table.time_d.shape[0] for table in tables)
+    tables = [pad_events(table, n_events) for table in tables]
+    columns = {
+        key: jnp.asarray(np.stack([_pad(rows[key], width) for rows in samples]))
+        for key in samples[0]
+    }
+    return Packed(
+        ids=tuple(patient.id for patient in patients),
+        events=jax.tree.map(lambda *rows: jnp.asarray(np.stack(rows)), *tables),
+        known=_known(patients, population),
+        covariates=jnp.asarray(_covariates(patients, population)),
+        **columns,
+    )
+
+
+def _samples(patient: Patient, assay: str) -> dict[str, np.ndarray]:
+    rows = [sample for sample in patient.samples if sample.assay == assay]
+    return {
+        "time_d": np.array([row.time_d for row in rows], dtype=float),
+        "after": np.array([row.after for row in rows], dtype=bool),
+        "log_value": np.log([row.value for row in rows]),
+        "below": np.array([row.below for row in rows], dtype=bool),
+        "present": np.ones(len(rows), dtype=bool),
+    }
+
+
+def _pad(rows: np.ndarray, width: int) -> np.ndarray:
+    """Repeat the last entry; a flag is padded with False."""
+    if rows.dtype == bool:
+        return np.pad(rows, (0, width - rows.size))
+    return np.pad(rows, (0, width - rows.size), mode="edge")
+
+
+def _check_doses(patient: Patient, population: Population) -> None:
+    model = population.model
+    if model.receives and not patient.doses:
+        raise PackError(
+            f"patient {patient.id} has no dose records, and {name_of(model)} needs "
+            f"the cells given of {', '.join(model.receives)}; add dose rows (EVID=1)"
+        )
+    cycles = sorted({sample.cycle for sample in patient.samples})
+    if model.one_course and len(cycles) > 1:
+        raise PackError(
+            f"patient {patient.id} has samples in {len(cycles)} cycles, and "
+            f"{name_of(model)} describes one course; fit the first with --cycles 1"
+        )
+
+
+def _events(patient: Patient, population: Population) -> EventTable:
+    return event_table(
+        patient.doses,
+        weight_kg=float(patient.covariates.get("WT", np.nan)),
+        lymphodepletion_d=patient.lymphodepletion_d,
+        windows=patient.windows,
+        inputs=population.model.inputs,
+    )
+
+
+def _known(patients: list[Patient], population: Population) -> dict[str, Array]:
+    """Values of parameters that a data column gives, where the data have it."""
+    known = {}
+    for name, info in parameters(population.model).items():
+        if info.column is None or name in population.estimate:
+            continue
+        having = [patient for patient in patients if info.column in patient.covariates]
+        if not having:
+            continue
+        if len(having) < len(patients):
+            missing = next(p.id for p in patients if info.column not in p.covariates)
+            raise PackError(
+                f"patient {missing} has no {info.column}, which others have and "
+                f"{name_of(population.model)} reads as {name}; fill it in"
+            )
+        known[name] = jnp.array([float(p.covariates[info.column]) for p in patients])
+    return known
+
+
+def _covariates(patients: list[Patient], population: Population) -> np.ndarray:
+    values = np.zeros((len(patients), len(population.covariates)))
+    for column, effect in enumerate(population.covariates):
+        for row, patient in enumerate(patients):
+            if effect.column not in patient.covariates:
+                raise PackError(
+                    f"patient {patient.id} has no covariate {effect.column}; "
+                    f"it has {', '.join(patient.covariates) or 'none'}"
+                )
+            try:
+                values[row, column] = effect.value(patient.covariates[effect.column])
+            except ValueError as error:
+                raise PackError(f"patient {patient.id}: {error}") from error
+        if np.ptp(values[:, column]) == 0:
+            raise PackError(
+                f"covariate {effect.name.removeprefix('beta_')} is the same for every "
+                "patient, so its effect cannot be estimated; leave it out"
+            )
+    return values

@@ -1,0 +1,196 @@
+"""What is estimated, what varies between patients, and on which scale.
+
+Every estimated parameter has a transformed value φ: its logarithm if it is positive,
+its logit if it is a fraction. A patient's φ is
+
+    φ_i = φ_typical + Σ β · covariate_i + ω η_i ,   η_i ~ Normal(0, 1)
+
+so that a positive parameter is log-normal between patients, with typical value (the
+median patient) exp(φ_typical) and SD of the logarithm ω.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax.scipy.special import expit, logit
+
+from ckin._types import Array, Float
+from ckin.assay import Assay
+from ckin.model import AbstractModel, ParameterInfo, name_of, parameters
+
+
+# SD of log ω around its prior median: a factor of 1.65 either way.
+OMEGA_PRIOR_SD_LOG = 0.5
+
+# Prior SD of a covariate coefficient, on the φ scale per unit of the covariate.
+BETA_PRIOR_SD = 0.5
+
+# |φ - φ_default| is clipped here: e^±12 covers any biology, and keeps a wild trial
+# step of a sampler from overflowing into NaN.
+PHI_REACH = 12.0
+
+
+@dataclasses.dataclass(frozen=True)
+class CovariateEffect:
+    """Effect of one data column on one parameter.
+
+    Attributes:
+        parameter: parameter that depends on it.
+        column: covariate column of the data.
+        level: for a categorical covariate, the category whose patients get β; `None`
+            for a number.
+        center: value of a numeric covariate at which the effect is nil; a positive
+            parameter then goes as (x / center)^β.
+    """
+
+    parameter: str
+    column: str
+    level: str | None = None
+    center: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Name of the coefficient in a fit."""
+        level = "" if self.level is None else f"_{self.level}"
+        return f"beta_{self.parameter}_{self.column}{level}"
+
+    def value(self, raw: float | str) -> float:
+        """Number that β multiplies for a patient with this covariate.
+
+        Raises:
+            ValueError: a numeric covariate that is not a positive number.
+        """
+        if self.level is not None:
+            return float(str(raw) == self.level)
+        try:
+            number = float(raw)
+        except ValueError:
+            number = math.nan
+        if not number > 0:
+            raise ValueError(
+                f"covariate {self.column} is {raw!r}; a power effect needs a positive "
+                f"number (for a category write {self.parameter}~{self.column}=LEVEL)"
+            )
+        return math.log(number / self.center)
+
+
+class Population(eqx.Module):
+    """A model, an assay, and how patients differ. Build it with `population`.
+
+    Attributes:
+        model: the typical patient; parameters that are not estimated keep its values.
+        assay: what was measured.
+        estimate: parameters whose typical value is estimated.
+        vary: parameters that differ between patients, a subset of `estimate`.
+        omega: prior median of ω of each parameter in `vary`.
+        covariates: covariate effects.
+    """
+
+    model: AbstractModel
+    assay: Assay
+    estimate: tuple[str, ...] = eqx.field(static=True)
+    vary: tuple[str, ...] = eqx.field(static=True)
+    omega: tuple[float, ...] = eqx.field(static=True)
+    covariates: tuple[CovariateEffect, ...] = eqx.field(static=True, default=())
+
+    @property
+    def info(self) -> dict[str, ParameterInfo]:
+        """Information of the estimated parameters, in order."""
+        known = parameters(self.model)
+        return {name: known[name] for name in self.estimate}
+
+    @property
+    def vary_index(self) -> tuple[int, ...]:
+        """Position in `estimate` of each parameter in `vary`."""
+        return tuple(self.estimate.index(name) for name in self.vary)
+
+    def typical_phi(self) -> Float[Array, " estimated"]:
+        """φ of the model's own values."""
+        values = [getattr(self.model, name) for name in self.estimate]
+        return self.to_phi(jnp.stack([jnp.asarray(v, dtype=float) for v in values]))
+
+    def to_phi(self, values: Float[Array, "*batch estimated"]) -> Array:
+        """Transformed values of the estimated parameters (last axis)."""
+        return self._by_scale(values, {"log": jnp.log, "logit": logit})
+
+    def from_phi(self, phi: Float[Array, "*batch estimated"]) -> Array:
+        """Inverse of `to_phi`, of any φ (see `PHI_REACH`)."""
+        middle = self.typical_phi()
+        phi = jnp.clip(phi, middle - PHI_REACH, middle + PHI_REACH)
+        return self._by_scale(phi, {"log": jnp.exp, "logit": expit})
+
+    def _by_scale(self, array, change):
+        columns = [
+            change.get(info.scale, lambda v: v)(array[..., index])
+            for index, info in enumerate(self.info.values())
+        ]
+        return jnp.stack(columns, axis=-1)
+
+    def patient_model(
+        self, phi: Float[Array, " estimated"], known: Mapping[str, Array]
+    ) -> AbstractModel:
+        """Model of one patient: φ of the estimated parameters, and known values."""
+        values = self.from_phi(phi)
+        named = {name: values[index] for index, name in enumerate(self.estimate)}
+        return self.model.with_values(**named, **known)
+
+
+def population(
+    model: AbstractModel,
+    assay: Assay,
+    *,
+    estimate: Sequence[str] | None = None,
+    vary: Sequence[str] | None = None,
+    covariates: Sequence[CovariateEffect] = (),
+    omega: Mapping[str, float] | None = None,
+) -> Population:
+    """Choose what is estimated and what varies; by default, as the model file says.
+
+    Args:
+        model: the typical patient.
+        assay: what was measured.
+        estimate: parameters whose typical value is estimated.
+        vary: parameters that differ between patients; each is estimated too.
+        covariates: covariate effects, on estimated parameters.
+        omega: prior medians of ω to use instead of the model file's.
+
+    Raises:
+        ValueError: a name that the model lacks, or a parameter without a prior.
+    """
+    known = parameters(model)
+    if estimate is None:
+        estimate = tuple(name for name, info in known.items() if info.estimate)
+    if vary is None:
+        vary = tuple(n for n in estimate if known[n].omega is not None)
+    estimate = tuple(dict.fromkeys([*estimate, *vary]))
+    for name in [*estimate, *(effect.parameter for effect in covariates)]:
+        if name not in known:
+            raise ValueError(
+                f"{name_of(model)} has no parameter {name!r}; it has {', '.join(known)}"
+            )
+        if known[name].prior is None:
+            raise ValueError(
+                f"parameter {name} of {name_of(model)} has no prior, "
+                "so it cannot be estimated: give it one in the model file"
+            )
+    for effect in covariates:
+        if effect.parameter not in estimate:
+            raise ValueError(
+                f"covariate {effect.column} acts on {effect.parameter}, which is not "
+                f"estimated; estimated are {', '.join(estimate)}"
+            )
+    medians = {name: known[name].omega or 0.3 for name in vary}
+    for name, value in (omega or {}).items():
+        if name in medians:
+            medians[name] = value
+    return Population(
+        model=model,
+        assay=assay,
+        estimate=estimate,
+        vary=tuple(vary),
+        omega=tuple(float(medians[name]) for name in vary),
+        covariates=tuple(covariates),
+    )

@@ -1,0 +1,215 @@
+"""Model and events -> trajectories of one patient.
+
+The time line is cut at every event. A `lax.scan` walks over the pieces: what is given
+at an event is added to the state, the ODE is solved to the next event, and the samples
+that lie in that piece are read off. Static shapes, exact boluses, one compilation.
+
+A piece that ends at an event never looks past it: the vector field is evaluated at
+times strictly before the end, so that a switch of the model (`switch_times`) or an
+input belongs to exactly one piece. A sample at the time of an event is taken before
+the event unless it is marked `after`.
+"""
+
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ckin._types import Array, ArrayLike, Float
+from ckin.model import (
+    AbstractModel,
+    from_solver_scale,
+    give,
+    solver_vector_field,
+    to_solver_scale,
+)
+from ckin.protocol import EventTable
+
+
+# A qPCR error is about 0.5 on the log scale and a NUTS gradient wants about 1e-6.
+RTOL = 1e-8
+# Of the solver's variables: logarithms, and cells in units of their state's scale.
+ATOL = 1e-8
+MAX_STEPS = 4096
+
+
+class Solver(eqx.Module):
+    """How to integrate: diffrax solver, tolerances, and how gradients are taken.
+
+    Attributes:
+        method: a diffrax solver; `None` uses the model's closed form where it has
+            one and Tsit5 where it does not.
+        rtol: relative tolerance per step.
+        atol: absolute tolerance per step, of log states and of scaled cells.
+        max_steps: steps per piece after which the solve has failed.
+        adjoint: diffrax adjoint; the default is for reverse mode.
+    """
+
+    method: dfx.AbstractSolver | None = None
+    rtol: float = RTOL
+    atol: float = ATOL
+    max_steps: int = eqx.field(static=True, default=MAX_STEPS)
+    adjoint: dfx.AbstractAdjoint = dfx.RecursiveCheckpointAdjoint()
+
+
+class Trajectory(eqx.Module):
+    """States of one patient at the sample times.
+
+    Attributes:
+        time_d: days, shape (times,).
+        states: the model's State with arrays of shape (times,), in plain units.
+        ok: whether every piece was solved. Where it is False the states are
+            meaningless (finite, so that gradients elsewhere stay clean).
+    """
+
+    time_d: Float[Array | np.ndarray, " times"]
+    states: Any
+    ok: Array
+
+
+def solve(
+    model: AbstractModel,
+    events: EventTable,
+    time_d: Float[ArrayLike, " times"],
+    *,
+    after: Array | np.ndarray | None = None,
+    solver: Solver | None = None,
+) -> Trajectory:
+    """Trajectory of one patient.
+
+    Args:
+        model: the patient's model.
+        events: what the patient is given.
+        time_d: sample times, days, not decreasing, shape (times,).
+        after: True where a sample at the time of an event is taken after it.
+        solver: how to integrate.
+
+    Returns:
+        States at `time_d`. Samples before the first event see the initial state.
+    """
+    solver = Solver() if solver is None else solver
+    time_d = jnp.asarray(time_d, dtype=jnp.result_type(float))
+    if solver.method is None:
+        exact = model.closed_form(time_d)
+        if exact is not None:
+            return Trajectory(time_d, exact, jnp.array(True))
+    after = jnp.zeros(time_d.shape, bool) if after is None else jnp.asarray(after)
+    return _walk(model, events, time_d, after, solver)
+
+
+def _walk(
+    model: AbstractModel,
+    events: EventTable,
+    time_d: Float[Array, " times"],
+    after: Array,
+    solver: Solver,
+) -> Trajectory:
+    """Scan over the pieces between events; see the module's docstring."""
+    events = _with_switches(events, model.switch_times())
+    starts = events.time_d
+    ends = jnp.append(starts[1:], jnp.maximum(starts[-1], time_d[-1]))
+    # Index of the piece each sample lies in; -1 before the first event.
+    before_event = jnp.searchsorted(starts, time_d, side="left") - 1
+    after_event = jnp.searchsorted(starts, time_d, side="right") - 1
+    piece_of = jnp.where(after, after_event, before_event)
+
+    start = model.initial()
+    start = type(start)(*(jnp.asarray(v, time_d.dtype) for v in start))
+    seen = jax.tree.map(
+        lambda value: jnp.broadcast_to(value, time_d.shape),
+        to_solver_scale(model, start),
+    )
+
+    def step(carry, piece):
+        w, seen, ok = carry
+        index, t0, t1, cells, depletion, level = piece
+        y = from_solver_scale(model, w)
+        given = dict(zip(events.products, cells, strict=True))
+        w = to_solver_scale(model, give(model, y, given, depletion))
+        inputs = dict(zip(events.inputs, level, strict=True))
+        read, w, solved = _solve_piece(model, w, t0, t1, inputs, time_d, solver)
+        here = piece_of == index
+        seen = jax.tree.map(lambda new, old: jnp.where(here, new, old), read, seen)
+        return (w, seen, ok & solved), None
+
+    pieces = (
+        jnp.arange(starts.shape[0]),
+        starts,
+        ends,
+        jnp.asarray(events.cells),
+        jnp.asarray(events.lymphodepletion),
+        jnp.asarray(events.level),
+    )
+    w0 = to_solver_scale(model, start)
+    (_, seen, ok), _ = lax.scan(step, (w0, seen, jnp.array(True)), pieces)
+    return Trajectory(time_d, from_solver_scale(model, seen), ok)
+
+
+def _solve_piece(model, w, t0, t1, inputs, time_d, solver):
+    """Solve from t0 to t1 and read the samples, clipped into the piece.
+
+    Time runs from 0 to 1 within a piece, so that a piece of no length has a vector
+    field of zero and needs no special case.
+    """
+    length = t1 - t0
+    # `nextafter` has no derivative; its offset from t1 is a constant.
+    fixed0, fixed1 = lax.stop_gradient((t0, t1))
+    last = t1 + (jnp.nextafter(fixed1, fixed0) - fixed1)
+
+    def field(s, w, args):
+        model, inputs = args
+        t = jnp.clip(t0 + s * length, t0, last)
+        slope = solver_vector_field(model, t, w, inputs)
+        return jax.tree.map(lambda value: length * value, slope)
+
+    share = (jnp.clip(time_d, t0, t1) - t0) / jnp.where(length > 0, length, 1.0)
+    share = jnp.clip(share, 0.0, 1.0)
+    solution = dfx.diffeqsolve(
+        dfx.ODETerm(field),
+        dfx.Tsit5() if solver.method is None else solver.method,
+        t0=0.0,
+        t1=1.0,
+        # A finite first step: the automatic one gave NaN gradients on log states.
+        dt0=jnp.minimum(1.0, 1e-3 / jnp.maximum(length, 1e-3)),
+        y0=w,
+        args=(model, inputs),
+        saveat=dfx.SaveAt(subs=[dfx.SubSaveAt(ts=share), dfx.SubSaveAt(t1=True)]),
+        stepsize_controller=dfx.PIDController(rtol=solver.rtol, atol=solver.atol),
+        adjoint=solver.adjoint,
+        max_steps=solver.max_steps,
+        throw=False,
+    )
+    solved = solution.result == dfx.RESULTS.successful
+    read, end = solution.ys
+    # Rows that were never reached are inf: replace them before anything is computed.
+    read = jax.tree.map(lambda new, old: jnp.where(solved, new, old), read, w)
+    end = jax.tree.map(lambda new, old: jnp.where(solved, new[-1], old), end, w)
+    return read, end, solved
+
+
+def _with_switches(events: EventTable, switches: tuple) -> EventTable:
+    """Insert the model's switch times as events at which nothing is given."""
+    if not switches:
+        return jax.tree.map(jnp.asarray, events)
+    times = jnp.stack([jnp.asarray(t, dtype=float) for t in switches])
+    # A switch before the first event is past by then: it becomes an empty event there.
+    times = jnp.maximum(times, events.time_d[0])
+    holder = jnp.searchsorted(jnp.asarray(events.time_d), times, side="right") - 1
+    order = jnp.argsort(jnp.concatenate([events.time_d, times]), stable=True)
+
+    def merge(rows: Any, inserted: Any) -> Array:
+        return jnp.concatenate([jnp.asarray(rows), inserted])[order]
+
+    cells, level = jnp.asarray(events.cells), jnp.asarray(events.level)
+    return EventTable(
+        time_d=merge(events.time_d, times),
+        cells=merge(cells, jnp.zeros((times.size, cells.shape[1]))),
+        lymphodepletion=merge(events.lymphodepletion, jnp.zeros(times.size)),
+        level=merge(level, level[holder]),
+        products=events.products,
+        inputs=events.inputs,
+    )
