@@ -68,7 +68,11 @@ class Assay(eqx.Module):
 
     def predict(self, model: AbstractModel, states) -> Array:
         """Natural log of what an error-free assay reads of `states`."""
-        quantities = model.quantities(states)
+        # A model describes one patient at one time: the axes of samples are ours.
+        quantities_at = model.quantities
+        for _ in range(jnp.ndim(states[0])):
+            quantities_at = jax.vmap(quantities_at)
+        quantities = quantities_at(states)
         if self.quantity not in quantities:
             known = ", ".join(model.units)
             raise ValueError(
@@ -119,7 +123,7 @@ def qpcr(
     error: Literal["normal", "student_t"] = "normal",
     nu: int = DEFAULT_NU,
 ) -> Assay:
-    """qPCR in copies/µg gDNA.
+    """QPCR in copies/µg gDNA.
 
     Args:
         target: "car" amplifies the CAR alone; "backbone" amplifies a vector sequence

@@ -29,6 +29,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from ckin._types import Array, Float, Scalar
+from ckin.errors import InputError
 from ckin.units import canonical_unit
 
 
@@ -110,9 +111,7 @@ class LogitNormal(dist.TransformedDistribution):
     """Normal on the logit scale: the prior of a fraction."""
 
     def __init__(self, loc: float, scale: float):
-        super().__init__(
-            dist.Normal(loc, scale), dist.transforms.SigmoidTransform()
-        )
+        super().__init__(dist.Normal(loc, scale), dist.transforms.SigmoidTransform())
 
 
 def logit_normal(median: float, sd_logit: float) -> dist.Distribution:
@@ -161,9 +160,7 @@ def parameter(
         estimate=estimate,
         column=column,
     )
-    return eqx.field(
-        default=default, converter=_as_float, metadata={"parameter": info}
-    )
+    return eqx.field(default=default, converter=_as_float, metadata={"parameter": info})
 
 
 def state(unit: str, doc: str, *, log: bool = False, scale: float = 1.0) -> Any:
@@ -198,6 +195,8 @@ class AbstractModel(eqx.Module):
     - `omega_readings`: named ways to read the source's between-patient SDs, where it
       leaves room for more than one; the first is the default.
     - `one_course`: the model describes the curve after a first infusion only.
+    - `described_from_d`: days after the first infusion from which it describes it; a
+      fit leaves earlier samples out, and says so.
     - `reference`, `caution`: for the card.
     """
 
@@ -209,6 +208,7 @@ class AbstractModel(eqx.Module):
     derived_units: ClassVar[Mapping[str, str]] = {}
     omega_readings: ClassVar[Mapping[str, Mapping[str, float]]] = {}
     one_course: ClassVar[bool] = False
+    described_from_d: ClassVar[float] = 0.0
     caution: ClassVar[str] = ""
 
     @abc.abstractmethod
@@ -250,7 +250,7 @@ class AbstractModel(eqx.Module):
         unknown = sorted(set(values) - set(parameters(self)))
         if unknown:
             known = ", ".join(parameters(self))
-            raise ValueError(
+            raise InputError(
                 f"{name_of(self)} has no parameter {unknown[0]!r}; it has {known}"
             )
         return dataclasses.replace(self, **values)
@@ -308,9 +308,7 @@ def solver_vector_field(
 def _by_state(model: AbstractModel, change, y: Any, *others: Any) -> Any:
     """Apply `change(info, value, ...)` to every state."""
     infos = states(model).values()
-    return type(y)(
-        *(change(*each) for each in zip(infos, y, *others, strict=True))
-    )
+    return type(y)(*(change(*each) for each in zip(infos, y, *others, strict=True)))
 
 
 def give(

@@ -273,9 +273,7 @@ class Szcart01:
                 day1 + self.second_ftc_day - 1,
             ):
                 doses.append(
-                    Dose(
-                        time_d, "FTC", cells_per_kg=self.ftc_cells_per_kg, cycle=cycle
-                    )
+                    Dose(time_d, "FTC", cells_per_kg=self.ftc_cells_per_kg, cycle=cycle)
                 )
         windows = ()
         if not self.tki_held:
@@ -293,7 +291,7 @@ class Szcart01:
         depletion = (
             "no lymphodepletion"
             if self.lymphodepletion_before_d is None
-            else f"lymphodepletion acts {self.lymphodepletion_before_d:g} d before day 1"
+            else f"lymphodepletion {self.lymphodepletion_before_d:g} d before day 1"
         )
         tki = "TKI held" if self.tki_held else f"TKI taken (level {self.tki_level:g})"
         return (

@@ -75,7 +75,7 @@ def blood_volume_ul(weight_kg: ArrayLike) -> ArrayLike:
 def copies_per_ug(
     marked_per_ul: ArrayLike, unmarked_per_ul: ArrayLike, copies_per_cell: ArrayLike
 ) -> ArrayLike:
-    """qPCR signal in copies/µg gDNA of marked cells among all nucleated blood cells.
+    """QPCR signal in copies/µg gDNA of marked cells among all nucleated blood cells.
 
     Args:
         marked_per_ul: cells that carry the target sequence, cells/µL.

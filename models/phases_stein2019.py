@@ -130,13 +130,17 @@ class PhasesStein2019(AbstractModel):
     State: ClassVar = Copies
     units: ClassVar = {"copies_per_ug": "copies/ug"}
     one_course: ClassVar = True
+    # After infusion cells leave the blood for a few days before they expand
+    # (doi:10.1038/s41598-020-74927-8; liso-cel: lag 3.27 d,
+    # doi:10.1007/s40262-021-01039-5); a curve that only rises cannot follow that.
+    described_from_d: ClassVar = 3.0
     reference: ClassVar = (
         "Stein AM et al. CPT Pharmacometrics Syst Pharmacol 2019;8:285-295, "
         "doi:10.1002/psp4.12388 (tisagenlecleucel, 90 patients with B-ALL)"
     )
     caution: ClassVar = (
-        "No distribution phase: samples of the first days after infusion are not "
-        "described. Whether Table 1 prints spreads as SD or variance is unresolved "
+        "No distribution phase: samples of the first 3 days after infusion are left "
+        "out of a fit unless --from-day 0 keeps them. Whether Table 1 prints spreads as SD or variance is unresolved "
         "(option `omega_reading`). Covariates and tocilizumab/steroid factors of the "
         "paper were not significant and are left out."
     )

@@ -16,6 +16,7 @@ from ckin.dataset.disposition import disposition
 from ckin.dataset.faults import DataError, Fault
 from ckin.dataset.read import read_dataset
 from ckin.dataset.records import Dataset, Patient, Sample
+from ckin.dataset.write import write_dataset
 
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "Sample",
     "disposition",
     "read_dataset",
+    "write_dataset",
 ]

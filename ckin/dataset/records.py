@@ -178,6 +178,31 @@ class Dataset:
             notes += (f"cycles after cycle {n}: {', '.join(gone)} left out",)
         return dataclasses.replace(self, patients=patients, notes=notes)
 
+    def from_day(self, day: float, reason: str) -> "Dataset":
+        """The same patients without the samples of the first days.
+
+        Args:
+            day: days after each patient's first infusion; samples before it go.
+            reason: why, for the note that counts them.
+        """
+        patients = tuple(
+            dataclasses.replace(
+                patient,
+                samples=tuple(
+                    sample
+                    for sample in patient.samples
+                    if sample.time_d - patient.first_infusion_d >= day
+                ),
+            )
+            for patient in self.patients
+        )
+        gone = sum(len(patient.samples) for patient in self.patients)
+        gone -= sum(len(patient.samples) for patient in patients)
+        if not gone:
+            return self
+        note = f"{counted(gone, 'sample')} before day {day:g} left out: {reason}"
+        return dataclasses.replace(self, patients=patients, notes=(*self.notes, note))
+
 
 def first_infusion(doses: tuple[Dose, ...]) -> float:
     """Time of the first CAR-T given, in days.

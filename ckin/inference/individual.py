@@ -9,8 +9,9 @@ the log likelihood of patient i is taken as
 The error SD σ is one more coordinate, the same for all patients. Predictions are made
 linear in φ by their change over ±1 SD of the patient's own posterior (sigma points),
 not by a derivative: the peak day of a piecewise model often sits on a cusp of the
-likelihood, where a derivative says nothing about the width. A patient without information has H ≈ 0, a rich one a large H; everything that uses
-these quadratics (starts, geometry) therefore treats each as its data deserve.
+likelihood, where a derivative says nothing about the width. A patient without
+information has H ≈ 0, a rich one a large H; everything that uses these quadratics
+(starts, geometry) therefore treats each as its data deserve.
 """
 
 import equinox as eqx
@@ -81,38 +82,36 @@ def patient_log_likelihoods(
     return jnp.where(solved, total, -jnp.inf)
 
 
+def _log_posteriors(density: Density, hyper: Hyper, eta: Array) -> Array:
+    """Log posterior of each patient given the population, up to a constant."""
+    phi = patient_phi(density.population, hyper.centre, hyper.omega, eta)
+    likelihood = patient_log_likelihoods(density, phi, hyper.sigma[None])
+    return likelihood - 0.5 * jnp.sum(eta**2, axis=1)
+
+
 @eqx.filter_jit
-def patient_maps(
-    density: Density, hyper: Hyper, key: Array, start: Array | None, steps: int
-) -> PatientMaps:
+def best_candidates(density: Density, hyper: Hyper, key: Array) -> Array:
+    """For each patient the best of `CANDIDATES` draws of η, zero among them."""
+    draws = jax.random.normal(key, (CANDIDATES, *density.eta_shape)).at[0].set(0.0)
+    scores = lax.map(lambda eta: _log_posteriors(density, hyper, eta), draws)
+    return draws[jnp.argmax(scores, axis=0), jnp.arange(scores.shape[1])]
+
+
+@eqx.filter_jit
+def patient_maps(density: Density, hyper: Hyper, start: Array) -> PatientMaps:
     """MAP of every patient by Adam, patients side by side.
 
     Args:
         density: the posterior.
         hyper: population parameters, held fixed.
-        key: for the candidates.
-        start: η to start from; `None` tries zero and draws from the prior.
-        steps: number of Adam steps.
+        start: η to start from, (patients, varying).
     """
-    population = density.population
-
-    def log_posterior(eta):
-        phi = patient_phi(population, hyper.centre, hyper.omega, eta)
-        likelihood = patient_log_likelihoods(density, phi, hyper.sigma[None])
-        return likelihood - 0.5 * jnp.sum(eta**2, axis=1)
-
-    if start is None:
-        draws = jax.random.normal(key, (CANDIDATES, *density.eta_shape))
-        draws = draws.at[0].set(0.0)
-        scores = lax.map(log_posterior, draws)
-        start = draws[jnp.argmax(scores, axis=0), jnp.arange(scores.shape[1])]
-
-    schedule = optax.cosine_decay_schedule(0.1, steps, alpha=0.02)
+    schedule = optax.cosine_decay_schedule(0.1, MAP_STEPS, alpha=0.02)
     # A patient that fails to solve has a gradient of zero there and stays put.
     optimiser = optax.chain(optax.zero_nans(), optax.adam(schedule))
 
     def loss(eta):
-        scores = log_posterior(eta)
+        scores = _log_posteriors(density, hyper, eta)
         return -jnp.sum(jnp.where(jnp.isfinite(scores), scores, 0.0)), scores
 
     def step(carry, _):
@@ -126,8 +125,8 @@ def patient_maps(
 
     worst = jnp.full(start.shape[0], -jnp.inf)
     carry = (start, optimiser.init(start), start, worst)
-    (_, _, best, score), history = lax.scan(step, carry, length=steps)
-    return PatientMaps(best, score, score - history[steps // 2])
+    (_, _, best, score), history = lax.scan(step, carry, length=MAP_STEPS)
+    return PatientMaps(best, score, score - history[MAP_STEPS // 2])
 
 
 @eqx.filter_jit
@@ -179,6 +178,11 @@ def quadratics(density: Density, at: Array, widths: Array) -> Quadratics:
         return first, jnp.maximum(-second, 0.0)
 
     pull, weight = slope_and_stiffness(0)
+    # A heavy-tailed error has negative curvature at an outlier; the weight of the
+    # normal reading that would pull as hard is positive (iterated reweighting).
+    gap = data.log_value - readings[0]
+    far = ~data.below & (jnp.abs(gap) > 1e-3)
+    weight = jnp.where(far, pull / jnp.where(far, gap, 1.0), weight)
     pull_sigma, weight_sigma = slope_and_stiffness(1)
     # Expected information on log σ is 2 per reading: with less curvature than that,
     # a step from far above the best σ would overshoot.

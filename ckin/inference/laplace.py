@@ -18,9 +18,10 @@ from scipy import optimize
 from ckin._types import Array, Float
 from ckin.inference.density import Density, Hyper
 from ckin.inference.individual import (
-    MAP_STEPS,
     SHARED_WIDTH,
+    PatientMaps,
     Quadratics,
+    best_candidates,
     patient_maps,
     quadratics,
 )
@@ -38,6 +39,9 @@ CURVATURE_STEP = 1e-4
 # population parameter moves by more than this share of its own SD.
 ROUND_TOLERANCE = 0.1
 MAX_ROUNDS = 15
+
+# After this many rounds steps are halved: two readings of a patient may take turns.
+FREE_ROUNDS = 4
 
 # Expansions of the patients in each round.
 REFINEMENTS = 2
@@ -64,7 +68,7 @@ class PopulationLaplace(eqx.Module):
         u: mode of the population parameters.
         factor: Cholesky factor of their covariance.
         quadratics: patients' quadratics at the mode.
-        eta: conditional mean of each patient at the mode.
+        maps: MAP of each patient at the mode.
         rounds: rounds taken.
         converged: whether the rounds settled.
     """
@@ -72,7 +76,7 @@ class PopulationLaplace(eqx.Module):
     u: Float[Array, " hyper"]
     factor: Float[Array, "hyper hyper"]
     quadratics: Quadratics
-    eta: Float[Array, "patients varying"]
+    maps: PatientMaps
     rounds: int
     converged: bool
 
@@ -118,7 +122,7 @@ def cholesky(matrix: Float[Array, "d d patients"]) -> Float[Array, "d d patients
 def solve_lower(
     factor: Float[Array, "d d patients"], right: Float[Array, "d patients"]
 ) -> Float[Array, "d patients"]:
-    """x of L x = b."""
+    """X of L x = b."""
     x = []
     for j in range(right.shape[0]):
         x.append(right[j] / factor[j, j])
@@ -129,7 +133,7 @@ def solve_lower(
 def solve_upper(
     factor: Float[Array, "d d patients"], right: Float[Array, "d patients"]
 ) -> Float[Array, "d patients"]:
-    """x of Lᵀ x = b."""
+    """X of Lᵀ x = b."""
     flipped = jnp.swapaxes(factor[::-1, ::-1], 0, 1)
     return solve_lower(flipped, right[::-1])[::-1]
 
@@ -179,43 +183,51 @@ def fit_laplace(density: Density, key: Array, report=lambda *_: None):
     Returns:
         `PopulationLaplace`.
     """
+    population = density.population
     u = density.start
     hyper = density.hyper(u)
-    wide = Hyper(hyper.centre, jnp.maximum(hyper.omega, WIDE_OMEGA), hyper.sigma)
+    hyper = Hyper(hyper.centre, jnp.maximum(hyper.omega, WIDE_OMEGA), hyper.sigma)
     report(0, MAX_ROUNDS)
-    maps = patient_maps(density, wide, key, None, MAP_STEPS)
-    eta, factor = maps.eta, None
-    quads = None
-    settled, done = False, 0
-    hyper = wide
+    start = best_candidates(density, hyper, key)
+    maps = patient_maps(density, hyper, start)
+    phi = patient_phi(population, hyper.centre, hyper.omega, maps.eta)
+    quads, settled, done = None, False, 0
     while done < MAX_ROUNDS and not settled:
+        pace = 1.0 if done < FREE_ROUNDS else 0.5
         for _ in range(REFINEMENTS):
-            quads = _expanded(density, hyper, eta, quads)
-            given = conditional(hyper, quads, density.population.vary_index)
-            eta = given.mean.T
+            quads = _expanded(density, hyper, phi, quads)
+            mean = conditional(hyper, quads, population.vary_index).mean.T
+            target = patient_phi(population, hyper.centre, hyper.omega, mean)
+            phi = phi + pace * (target - phi)
         before = u
         u, factor = _population_mode(density, quads, u)
         spread = jnp.sqrt(jnp.sum(factor**2, axis=1))
         settled = bool(jnp.max(jnp.abs(u - before) / spread) < ROUND_TOLERANCE)
         hyper = density.hyper(u)
-        eta = conditional(hyper, quads, density.population.vary_index).mean.T
         done += 1
         report(done, MAX_ROUNDS)
-    return PopulationLaplace(u, factor, quads, eta, done, settled)
+    maps = patient_maps(density, hyper, _eta_of(density, hyper, phi))
+    return PopulationLaplace(u, factor, quads, maps, done, settled)
 
 
-def _expanded(density: Density, hyper: Hyper, eta: Array, quads: Quadratics | None):
-    """Quadratics around η, as wide as each patient's conditional (prior at first)."""
-    population = density.population
-    phi = patient_phi(population, hyper.centre, hyper.omega, eta)
+def _expanded(density: Density, hyper: Hyper, phi: Array, quads: Quadratics | None):
+    """Quadratics around φ, as wide as each patient's conditional (prior at first)."""
+    index = np.array(density.population.vary_index, dtype=int)
+    shared = np.setdiff1d(np.arange(phi.shape[1]), index)
+    phi = phi.at[:, shared].set(hyper.centre[:, shared])
     log_sigma = jnp.broadcast_to(jnp.log(hyper.sigma), (phi.shape[0], 1))
-    at = jnp.concatenate([phi, log_sigma], axis=1)
-    index = np.array(population.vary_index, dtype=int)
-    widths = np.tile(SHARED_WIDTH * np.eye(phi.shape[1]), (at.shape[0], 1, 1))
-    inner = 0.5 * np.tile(np.eye(index.size), (at.shape[0], 1, 1))
+    widths = np.tile(SHARED_WIDTH * np.eye(phi.shape[1]), (phi.shape[0], 1, 1))
+    inner = 0.5 * np.tile(np.eye(index.size), (phi.shape[0], 1, 1))
     if quads is not None:
-        factor = conditional(hyper, quads, population.vary_index).factor
+        factor = conditional(hyper, quads, density.population.vary_index).factor
         inner = np.linalg.inv(np.moveaxis(np.asarray(factor), 2, 0))
         inner = np.swapaxes(inner, 1, 2)
     widths[:, index[:, None], index] = np.asarray(hyper.omega)[:, None] * inner
+    at = jnp.concatenate([phi, log_sigma], axis=1)
     return quadratics(density, at, jnp.asarray(widths))
+
+
+def _eta_of(density: Density, hyper: Hyper, phi: Array) -> Array:
+    """η that put patients at φ under this population, kept within ±3."""
+    index = np.array(density.population.vary_index, dtype=int)
+    return jnp.clip((phi - hyper.centre)[:, index] / hyper.omega, -3.0, 3.0)

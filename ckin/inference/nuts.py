@@ -3,8 +3,8 @@
 Chains advance together, one `vmap` lane each. Warm-up is short because the geometry
 is known beforehand: windows that adapt the one step size of all chains, and between
 windows the population's centre and factor and the patients' scales are re-estimated
-from all chains pooled. Every chunk is one call of one compiled function, with all its
-state explicit, so that progress can be shown between chunks.
+from all chains pooled. Every chunk is one call of one compiled function and all state
+is explicit (`Chains`), so that progress can be shown between chunks.
 """
 
 from collections.abc import Callable
@@ -52,26 +52,38 @@ class Draws(NamedTuple):
         u: (chains, draws, population parameters), unconstrained.
         eta: (chains, draws, patients, varying).
         info: diagnostics.
-        warmup_divergences: number during warm-up.
-        step_size: final step size of all chains.
-        leapfrogs: gradient evaluations of one chain on average, warm-up included.
     """
 
     u: np.ndarray
     eta: np.ndarray
     info: Info
-    warmup_divergences: int
-    step_size: float
-    leapfrogs: int
 
 
-class _Chains(eqx.Module):
-    """Everything that a chunk needs to go on."""
+class Chains(eqx.Module):
+    """Everything that sampling needs to go on: the same state goes on the same way.
+
+    Attributes:
+        state: positions (chains, dimensions), log densities and their gradients.
+        averaging: step size of all chains, and what adapts it.
+        inverse_mass: diagonal metric, shape (dimensions,).
+        geometry: coordinates.
+        key: of the transitions to come.
+        leapfrogs: gradient evaluations so far, of all chains.
+        warmup_divergences: divergent transitions while adapting.
+    """
 
     state: HMCState
     averaging: NamedTuple
     inverse_mass: Float[Array, " dimensions"]
     geometry: Geometry
+    key: Array
+    leapfrogs: int = 0
+    warmup_divergences: int = 0
+
+    @property
+    def step_size(self) -> float:
+        """Step size of all chains, after adaptation."""
+        return float(jnp.exp(self.averaging.log_step_size_avg))
 
 
 _init, _update, _final = dual_averaging_adaptation(TARGET_ACCEPTANCE)
@@ -79,14 +91,18 @@ _init, _update, _final = dual_averaging_adaptation(TARGET_ACCEPTANCE)
 
 @eqx.filter_jit
 def _advance(
-    density: Density, chains: _Chains, key: Array, adapt: Array
-) -> tuple[_Chains, Array, Info]:
+    density: Density,
+    chains: tuple,
+    inverse_mass: Array,
+    geometry: Geometry,
+    key: Array,
+    adapt: Array,
+) -> tuple[tuple, Array, Info]:
     """CHUNK transitions of every chain; the step size adapts where `adapt`."""
     kernel = blackjax.nuts.build_kernel()
-    inverse_mass = chains.inverse_mass
 
     def log_density(position):
-        return chains.geometry.log_density(density, position)
+        return geometry.log_density(density, position)
 
     def one(key, state, step_size):
         return kernel(
@@ -103,7 +119,7 @@ def _advance(
         exponent = jnp.where(
             adapt, averaging.log_step_size, averaging.log_step_size_avg
         )
-        keys = jax.random.split(key, chains.state.position.shape[0])
+        keys = jax.random.split(key, states.position.shape[0])
         states, info = jax.vmap(one, in_axes=(0, 0, None))(
             keys, states, jnp.exp(exponent)
         )
@@ -121,30 +137,23 @@ def _advance(
         )
         return (states, averaging), (states.position, kept)
 
-    keys = jax.random.split(key, CHUNK)
-    (states, averaging), (positions, info) = lax.scan(
-        transition, (chains.state, chains.averaging), keys
-    )
-    chains = _Chains(states, averaging, inverse_mass, chains.geometry)
-    by_chain = jax.tree.map(lambda rows: jnp.swapaxes(rows, 0, 1), (positions, info))
-    return chains, *by_chain
+    chains, seen = lax.scan(transition, chains, jax.random.split(key, CHUNK))
+    return chains, *jax.tree.map(lambda rows: jnp.swapaxes(rows, 0, 1), seen)
 
 
 @eqx.filter_jit
-def _start(
-    density: Density,
-    geometry: Geometry,
-    positions: Array,
-    inverse_mass: Array,
-    step_size: Array,
-) -> _Chains:
+def _placed(
+    density: Density, geometry: Geometry, positions: Array, step_size: Array
+) -> tuple:
     """Chains at these positions, with the step size to be found anew."""
     state = jax.vmap(
         lambda p: blackjax.nuts.init(p, lambda p: geometry.log_density(density, p))
     )(positions)
     # Strong types, or the first chunk after a start compiles apart from the others.
-    averaging = jax.tree.map(lambda v: jnp.asarray(v, jnp.result_type(v)), _init(step_size))
-    return _Chains(state, averaging, inverse_mass, geometry)
+    averaging = jax.tree.map(
+        lambda v: jnp.asarray(v, jnp.result_type(v)), _init(step_size)
+    )
+    return state, averaging
 
 
 @eqx.filter_jit
@@ -154,107 +163,145 @@ def _naturals(density: Density, geometry: Geometry, positions: Array):
     return jax.vmap(jax.vmap(one))(positions)
 
 
-def sample_nuts(
-    density: Density,
-    geometry: Geometry,
-    key: Array,
-    *,
-    chains: int = 4,
-    warmup: int = 500,
-    draws: int = 500,
-    report: Callable[[str, int, int], None] = lambda *_: None,
-) -> Draws:
-    """Draws of the posterior.
+def start_chains(
+    density: Density, geometry: Geometry, key: Array, *, chains: int
+) -> Chains:
+    """Chains at independent draws of the Laplace approximation.
 
     Args:
         density: the posterior.
-        geometry: coordinates to start with (from `fit_laplace`).
+        geometry: coordinates (from `fit_laplace`).
         key: random key; the same key gives the same draws on the same machine.
         chains: number of chains.
-        warmup: transitions of each chain that adapt and are thrown away, rounded up
-            to whole chunks.
-        draws: transitions of each chain that are kept.
-        report: called with (stage, transitions done, transitions in all).
     """
-    n_hyper = density.n_hyper
-    dimensions = n_hyper + int(np.prod(density.eta_shape))
-    windows = [max(1, round(share * warmup / CHUNK)) for share in WINDOWS]
-    n_chunks = -(-draws // CHUNK)
-    total = (sum(windows) + n_chunks) * CHUNK
+    dimensions = density.n_hyper + int(np.prod(density.eta_shape))
     start_key, key = jax.random.split(key)
-    state = _start(
+    positions = jax.random.normal(start_key, (chains, dimensions))
+    placed = _placed(density, geometry, positions, jnp.asarray(dimensions**-0.25))
+    return Chains(*placed, jnp.ones(dimensions), geometry, key)
+
+
+def _chunk(density: Density, chains: Chains, *, adapt: bool):
+    """One chunk: the chains after it, positions (chains, CHUNK, dimensions), info."""
+    key, chunk_key = jax.random.split(chains.key)
+    (state, averaging), positions, info = _advance(
         density,
-        geometry,
-        jax.random.normal(start_key, (chains, dimensions)),
-        jnp.ones(dimensions),
-        jnp.asarray(dimensions**-0.25),
+        (chains.state, chains.averaging),
+        chains.inverse_mass,
+        chains.geometry,
+        chunk_key,
+        jnp.array(adapt),
     )
-    done = warmup_divergences = leapfrogs = 0
-    adapting, fixed = jnp.array(True), jnp.array(False)
-    report("warm-up", done, total)
-    for number, n in enumerate(windows):
+    after = Chains(
+        state,
+        averaging,
+        chains.inverse_mass,
+        chains.geometry,
+        key,
+        leapfrogs=chains.leapfrogs + int(info.n_steps.sum()),
+        warmup_divergences=chains.warmup_divergences
+        + (int(info.diverging.sum()) if adapt else 0),
+    )
+    return after, np.asarray(positions), jax.tree.map(np.asarray, info)
+
+
+def warm_up(
+    density: Density,
+    chains: Chains,
+    transitions: int,
+    report: Callable[[int, int], None] = lambda *_: None,
+) -> Chains:
+    """Adapt the step size and the coordinates.
+
+    Args:
+        density: the posterior.
+        chains: from `start_chains`.
+        transitions: of each chain, rounded to whole chunks (one a window at least).
+        report: called with (transitions done, transitions in all).
+    """
+    windows = [max(1, round(share * transitions / CHUNK)) for share in WINDOWS]
+    done, total = 0, sum(windows) * CHUNK
+    report(done, total)
+    for number, n_chunks in enumerate(windows):
         seen = []
-        for _ in range(n):
-            key, chunk_key = jax.random.split(key)
-            state, positions, info = _advance(density, state, chunk_key, adapting)
-            seen.append(np.asarray(positions))
-            warmup_divergences += int(info.diverging.sum())
-            leapfrogs += int(info.n_steps.sum())
+        for _ in range(n_chunks):
+            chains, positions, _ = _chunk(density, chains, adapt=True)
+            seen.append(positions)
             done += CHUNK
-            report("warm-up", done, total)
+            report(done, total)
         if number < len(windows) - 1:
-            state = _retuned(density, state, np.concatenate(seen, axis=1), n_hyper)
-    kept, infos = [], []
-    for _ in range(n_chunks):
-        key, chunk_key = jax.random.split(key)
-        state, positions, info = _advance(density, state, chunk_key, fixed)
-        natural = _naturals(density, state.geometry, positions)
-        kept.append(jax.tree.map(np.asarray, natural))
-        infos.append(jax.tree.map(np.asarray, info))
-        leapfrogs += int(info.n_steps.sum())
-        done += CHUNK
-        report("sampling", done, total)
-    u, eta = (np.concatenate(rows, axis=1)[:, :draws] for rows in zip(*kept))
-    info = Info(*(np.concatenate(rows, axis=1)[:, :draws] for rows in zip(*infos)))
-    return Draws(
-        u=u,
-        eta=eta,
-        info=info,
-        warmup_divergences=warmup_divergences,
-        step_size=float(jnp.exp(state.averaging.log_step_size_avg)),
-        leapfrogs=leapfrogs // chains,
-    )
+            chains = _retuned(density, chains, np.concatenate(seen, axis=1))
+    return chains
 
 
-def _retuned(
-    density: Density, state: _Chains, positions: np.ndarray, n_hyper: int
-) -> _Chains:
+def sample(
+    density: Density,
+    chains: Chains,
+    draws: int,
+    report: Callable[[int, int], None] = lambda *_: None,
+) -> tuple[Chains, Draws]:
+    """Draws of the posterior, and the chains after them.
+
+    Args:
+        density: the posterior.
+        chains: after `warm_up`.
+        draws: kept draws of each chain.
+        report: called with (transitions done, transitions in all).
+    """
+    n_chunks = -(-draws // CHUNK)
+    natural, infos = [], []
+    report(0, n_chunks * CHUNK)
+    for number in range(1, n_chunks + 1):
+        chains, positions, info = _chunk(density, chains, adapt=False)
+        pair = _naturals(density, chains.geometry, jnp.asarray(positions))
+        natural.append(jax.tree.map(np.asarray, pair))
+        infos.append(info)
+        report(number * CHUNK, n_chunks * CHUNK)
+    u, eta = _joined(natural)
+    info = Info(*_joined(infos))
+    kept = jax.tree.map(lambda rows: rows[:, :draws], Draws(u, eta, info))
+    return chains, kept
+
+
+def joined(blocks: list[Draws]) -> Draws:
+    """Blocks of draws as one, in order."""
+    return jax.tree.map(lambda *rows: np.concatenate(rows, axis=1), *blocks)
+
+
+def _joined(rows: list) -> list[np.ndarray]:
+    return [np.concatenate(each, axis=1) for each in zip(*rows, strict=True)]
+
+
+def _retuned(density: Density, chains: Chains, positions: np.ndarray) -> Chains:
     """New coordinates of the population and scales of the patients, from all chains.
 
     Args:
         density: the posterior.
-        state: the chains.
-        positions: of the window just ended, (chains, draws, dimensions).
-        n_hyper: number of population parameters.
+        chains: at the end of a window.
+        positions: of that window, (chains, draws, dimensions).
     """
+    n_hyper = density.n_hyper
     flat = positions.reshape(-1, positions.shape[-1])
     w, z = flat[:, :n_hyper], flat[:, n_hyper:]
     # Draws are correlated: count a tenth of them as information.
     count = flat.shape[0] / 10.0
     weight = count / (count + PRIOR_WEIGHT)
     covariance = weight * np.cov(w.T) + (1.0 - weight) * np.eye(n_hyper)
-    factor = np.asarray(state.geometry.factor)
-    centre = np.asarray(state.geometry.centre) + factor @ (weight * w.mean(0))
-    geometry, position = state.geometry.recentred(
+    factor = np.asarray(chains.geometry.factor)
+    centre = np.asarray(chains.geometry.centre) + factor @ (weight * w.mean(0))
+    geometry, moved = chains.geometry.recentred(
         jnp.asarray(centre),
         jnp.asarray(factor @ np.linalg.cholesky(covariance)),
-        state.state.position,
+        chains.state.position,
     )
     scale = weight * z.var(axis=0) + (1.0 - weight)
-    return _start(
-        density,
-        geometry,
-        position,
+    state, averaging = _placed(density, geometry, moved, jnp.asarray(chains.step_size))
+    return Chains(
+        state,
+        averaging,
         jnp.concatenate([jnp.ones(n_hyper), jnp.asarray(scale)]),
-        jnp.exp(state.averaging.log_step_size_avg),
+        geometry,
+        chains.key,
+        leapfrogs=chains.leapfrogs,
+        warmup_divergences=chains.warmup_divergences,
     )

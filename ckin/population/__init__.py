@@ -9,8 +9,8 @@ from ckin.population.model import CensoredReading as CensoredReading
 from ckin.population.model import log_readings as log_readings
 from ckin.population.model import population_model as population_model
 from ckin.population.pack import Packed as Packed
-from ckin.population.pack import pack as pack
 from ckin.population.pack import PackError as PackError
+from ckin.population.pack import pack as pack
 from ckin.population.specification import CovariateEffect as CovariateEffect
 from ckin.population.specification import Population as Population
 from ckin.population.specification import population as population

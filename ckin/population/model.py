@@ -33,7 +33,10 @@ class CensoredReading(dist.Distribution):
 
     support = constraints.real
     reparametrized_params = ["log_prediction", "sigma"]
-    arg_constraints = {"log_prediction": constraints.real, "sigma": constraints.positive}
+    arg_constraints = {
+        "log_prediction": constraints.real,
+        "sigma": constraints.positive,
+    }
 
     def __init__(self, assay: Assay, log_prediction, sigma, below, solved):
         self.assay, self.below, self.solved = assay, below, solved

@@ -11,12 +11,13 @@ import numpy as np
 
 from ckin._types import Array, Bool, Float
 from ckin.dataset import Dataset, Patient
+from ckin.errors import InputError
 from ckin.model import name_of, parameters
 from ckin.population.specification import Population
 from ckin.protocol import EventTable, event_table, pad_events
 
 
-class PackError(ValueError):
+class PackError(InputError):
     """The data cannot be described by the chosen model; says which patient and why."""
 
 

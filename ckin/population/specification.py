@@ -19,6 +19,7 @@ from jax.scipy.special import expit, logit
 
 from ckin._types import Array, Float
 from ckin.assay import Assay
+from ckin.errors import InputError
 from ckin.model import AbstractModel, ParameterInfo, name_of, parameters
 
 
@@ -158,7 +159,7 @@ def population(
         omega: prior medians of ω to use instead of the model file's.
 
     Raises:
-        ValueError: a name that the model lacks, or a parameter without a prior.
+        InputError: a name that the model lacks, or a parameter without a prior.
     """
     known = parameters(model)
     if estimate is None:
@@ -168,17 +169,17 @@ def population(
     estimate = tuple(dict.fromkeys([*estimate, *vary]))
     for name in [*estimate, *(effect.parameter for effect in covariates)]:
         if name not in known:
-            raise ValueError(
+            raise InputError(
                 f"{name_of(model)} has no parameter {name!r}; it has {', '.join(known)}"
             )
         if known[name].prior is None:
-            raise ValueError(
+            raise InputError(
                 f"parameter {name} of {name_of(model)} has no prior, "
                 "so it cannot be estimated: give it one in the model file"
             )
     for effect in covariates:
         if effect.parameter not in estimate:
-            raise ValueError(
+            raise InputError(
                 f"covariate {effect.column} acts on {effect.parameter}, which is not "
                 f"estimated; estimated are {', '.join(estimate)}"
             )

@@ -445,4 +445,4 @@ def test_every_default_is_inside_its_prior():
     for name, info in parameters(MODEL).items():
         if info.prior is not None:
             value = getattr(MODEL, name)
-            assert np.isfinite(float(info.prior.log_prob(value))), name
+            assert np.isfinite(np.asarray(info.prior.log_prob(value))), name

@@ -1,0 +1,207 @@
+"""One analysis from end to end: data and options in, a folder with a fit out."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from ckin.assay import qpcr
+from ckin.dataset import Dataset
+from ckin.errors import InputError
+from ckin.inference import METHODS, Fit, fit, individual_curves, population_curve
+from ckin.inference.predict import BAND_DRAWS
+from ckin.library import load_model
+from ckin.model import AbstractModel, name_of
+from ckin.plot import Curves, individual_fits, population_band, save
+from ckin.population import CovariateEffect, Population, population
+
+
+Report = Callable[[str, int, int], None]
+
+# Days between points of a curve while cells move fast, and points after that.
+FAST_STEP_D, LATE_POINTS = 0.5, 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Analysis:
+    """What to fit, as a command line says it; see `ckin.population.population`.
+
+    Attributes:
+        model: name of a model, or path of a `.py` file.
+        method: a key of `ckin.inference.METHODS`.
+        chains: chains of NUTS.
+        warmup: transitions of each chain that adapt.
+        draws: draws of each chain.
+        seed: of every random number.
+        target: what the qPCR amplifies: "car" or "backbone".
+        error: error of the natural log: "normal" or "student_t".
+        estimate: parameters to estimate; empty for the model's own choice.
+        vary: parameters that vary between patients; empty likewise.
+        covariates: effects as PARAMETER~COLUMN or PARAMETER~COLUMN=LEVEL.
+        omega_reading: one of the model's `omega_readings`.
+        from_day: leave out samples before this day after the first infusion; `None`
+            for the model's own `described_from_d`.
+        values: other values of parameters, by name.
+    """
+
+    model: str
+    method: str = "auto"
+    chains: int = 4
+    warmup: int = 500
+    draws: int = 500
+    seed: int = 0
+    target: str = "car"
+    error: str = "normal"
+    estimate: tuple[str, ...] = ()
+    vary: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
+    omega_reading: str | None = None
+    from_day: float | None = None
+    values: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+def build_population(analysis: Analysis, dataset: Dataset) -> Population:
+    """Population of an analysis.
+
+    Raises:
+        InputError: an option that the model or the data cannot answer.
+    """
+    if analysis.method not in METHODS:
+        raise InputError(f"--method {analysis.method}: choose {', '.join(METHODS)}")
+    if analysis.target not in ("car", "backbone"):
+        raise InputError(f"--target {analysis.target}: choose car or backbone")
+    if analysis.error not in ("normal", "student_t"):
+        raise InputError(f"--error {analysis.error}: choose normal or student_t")
+    model = load_model(analysis.model).with_values(**analysis.values)
+    assay = qpcr(target=analysis.target, error=analysis.error)
+    if assay.quantity not in model.units:
+        raise InputError(
+            f"--target {analysis.target}: {name_of(model)} does not describe "
+            f"{assay.quantity}; it has {', '.join(model.units)}"
+        )
+    return population(
+        model,
+        assay,
+        estimate=analysis.estimate or None,
+        vary=analysis.vary or None,
+        covariates=[effect(text, dataset) for text in analysis.covariates],
+        omega=_spreads(model, analysis.omega_reading),
+    )
+
+
+def described(
+    dataset: Dataset, model: AbstractModel, from_day: float | None
+) -> Dataset:
+    """The samples that the model describes, or those from `from_day` on."""
+    if from_day is not None:
+        return dataset.from_day(from_day, f"--from-day {from_day:g}")
+    return dataset.from_day(
+        model.described_from_d,
+        f"{name_of(model)} does not describe them (--from-day 0 keeps them)",
+    )
+
+
+def _spreads(model: AbstractModel, reading: str | None) -> dict[str, float] | None:
+    if reading is None:
+        return None
+    if reading not in model.omega_readings:
+        known = ", ".join(model.omega_readings) or "none: its spreads are unambiguous"
+        raise InputError(f"--omega-reading {reading}: {name_of(model)} has {known}")
+    return dict(model.omega_readings[reading])
+
+
+def effect(text: str, dataset: Dataset) -> CovariateEffect:
+    """Covariate effect from its text; a number is centred at the cohort's median."""
+    parameter, tilde, rest = text.partition("~")
+    column, equals, level = rest.partition("=")
+    if not (tilde and parameter and column):
+        raise InputError(f"--covariate {text}: expected PARAMETER~COLUMN[=LEVEL]")
+    if equals:
+        return CovariateEffect(parameter, column, level=level)
+    values = [p.covariates[column] for p in dataset.patients if column in p.covariates]
+    numbers = [value for value in values if isinstance(value, float | int)]
+    if not values or len(numbers) < len(values):
+        found = "has words in it" if values else "is not in the data"
+        raise InputError(
+            f"--covariate {text}: {column} {found}; for a category write "
+            f"{parameter}~{column}=LEVEL"
+        )
+    return CovariateEffect(parameter, column, center=float(np.median(numbers)))
+
+
+def run_fit(dataset: Dataset, analysis: Analysis, folder: Path, report: Report) -> Fit:
+    """Fit, write the fit folder with its figures, and return the fit."""
+    whole = build_population(analysis, dataset)
+    dataset = described(dataset, whole.model, analysis.from_day)
+    result = fit(
+        dataset,
+        whole,
+        method=analysis.method,
+        chains=analysis.chains,
+        warmup=analysis.warmup,
+        draws=analysis.draws,
+        seed=analysis.seed,
+        report=report,
+    )
+    result.write(folder)
+    report("figures", 0, 1)
+    write_figures(dataset, result, folder / "figures", seed=analysis.seed)
+    report("figures", 1, 1)
+    return result
+
+
+def write_figures(dataset: Dataset, result: Fit, folder: Path, *, seed: int) -> None:
+    """Individual fits and the population band, as PNG files."""
+    density = result.density
+    fitted = _fitted(dataset, result)
+    assay = density.population.assay.name
+    unit = density.population.model.units[density.population.assay.quantity]
+    time_d = time_grid(fitted, assay)
+    u, eta = result.thinned(BAND_DRAWS)
+    title = f"{result.manifest['model']} ({result.manifest['method']})"
+    if not result.verdict.converged:
+        title += " - DID NOT CONVERGE"
+    bands = individual_curves(density, u, eta, time_d)
+    curves = {}
+    for patient, band in zip(fitted.patients, bands, strict=True):
+        own = time_d <= patient.samples[-1].time_d
+        curves[patient.id] = _curve(time_d[own], band[own], unit)
+    pages = individual_fits(fitted, assay, curves, title=f"Individual fits: {title}")
+    for number, page in enumerate(pages, start=1):
+        save(page, folder / f"individual_fits_{number}.png")
+    band = population_curve(density, u, jax.random.key(seed), time_d)
+    figure = population_band(
+        fitted, assay, _curve(time_d, band, unit), title=f"Population: {title}"
+    )
+    save(figure, folder / "population.png")
+
+
+def _fitted(dataset: Dataset, result: Fit) -> Dataset:
+    """The patients that were fitted, in the fit's order."""
+    known = {patient.id: patient for patient in dataset.patients}
+    patients = tuple(known[name] for name in result.density.data.ids)
+    return dataclasses.replace(dataset, patients=patients)
+
+
+def _curve(time_d: np.ndarray, band: np.ndarray, unit: str) -> Curves:
+    low, middle, high = np.moveaxis(band, -1, 0)
+    return Curves(time_d=time_d, low=low, middle=middle, high=high, unit=unit)
+
+
+def time_grid(dataset: Dataset, assay: str) -> np.ndarray:
+    """Days at which to draw: dense until 60 d after the last dose, then sparse."""
+    times = [
+        sample.time_d
+        for patient in dataset.patients
+        for sample in patient.samples
+        if sample.assay == assay
+    ]
+    doses = [dose.time_d for patient in dataset.patients for dose in patient.doses]
+    end = max(times)
+    fast = min(end, max(doses, default=0.0) + 60.0)
+    dense = np.arange(0.0, fast, FAST_STEP_D)
+    return np.unique(
+        np.concatenate([dense, np.geomspace(max(fast, 1.0), end, LATE_POINTS)])
+    )

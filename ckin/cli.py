@@ -1,0 +1,383 @@
+"""The command line. A leaf: it parses, calls, prints and sets the exit code.
+
+Exit codes: 0 done; 1 ran but did not converge (says what and why); 2 bad input (says
+where, what was found and what was expected). A user's mistake never shows a traceback.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from ckin.errors import InputError
+
+
+app = typer.Typer(
+    name="ckin",
+    help="Expansion and persistence of CAR-T cells in patients.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+# A pipe or a log has no width of its own; tables want this much.
+PLAIN_WIDTH = 110
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PLAIN_WIDTH
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=width)
+
+
+out, err = _console(stderr=False), _console(stderr=True)
+
+NOT_CONVERGED, BAD_INPUT = 1, 2
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what ckin says about bad input into a message and exit code 2."""
+    from ckin.dataset import DataError
+
+    try:
+        yield
+    except DataError as error:
+        for line in error.lines():
+            err.print(line, markup=False)
+        err.print(f"{len(error.faults)} fault(s); nothing was read.", markup=False)
+        raise typer.Exit(BAD_INPUT) from None
+    except InputError as error:
+        err.print(f"ckin: {error}", markup=False)
+        raise typer.Exit(BAD_INPUT) from None
+
+
+Map = Annotated[
+    list[str],
+    typer.Option(
+        "--map",
+        help="COL=NAME: read the file's column COL as NAME (ID, TIME, DV, ...), "
+        "IGNORE or COVARIATE; or a .toml file with such entries. Repeatable.",
+    ),
+]
+Where = Annotated[
+    list[str], typer.Option(help="COL=VALUE: keep only rows with this value.")
+]
+Limit = Annotated[
+    list[str], typer.Option(help="ASSAY=VALUE: detection limit of a whole file.")
+]
+Unit = Annotated[list[str], typer.Option(help="ASSAY=UNIT: unit of an assay.")]
+Data = Annotated[str, typer.Argument(help="CSV file, or the name of a bundled set.")]
+Model = Annotated[str, typer.Option(help="Name (see `ckin models`) or a .py file.")]
+Set = Annotated[
+    list[str],
+    typer.Option("--set", help="NAME=VALUE: another value of a model parameter."),
+]
+
+
+def _read(data: str, map: list[str], where, limit, unit):
+    """The data set of the command's arguments, and its column map."""
+    from ckin.dataset import ColumnMap, read_dataset
+    from ckin.library import dataset_path
+
+    columns = ColumnMap.from_options(map=map, where=where, limit=limit, unit=unit)
+    return read_dataset(dataset_path(data), columns)
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="Show this model's card.")] = None,
+) -> None:
+    """List the models, or show the card of one."""
+    from ckin.card import card, model_table
+
+    with _explained():
+        out.print(model_table() if name is None else card(name))
+
+
+@app.command()
+def check(
+    data: Data,
+    map: Map = [],
+    where: Where = [],
+    limit: Limit = [],
+    unit: Unit = [],
+) -> None:
+    """Read a data file and say what is in it; every fault with its row."""
+    with _explained():
+        dataset = _read(data, map, where, limit, unit)
+    _print_disposition(dataset)
+
+
+def _print_disposition(dataset) -> None:
+    from ckin.dataset import disposition
+
+    _print_synthetic(dataset.synthetic)
+    groups = disposition(dataset)
+    table = Table(title=f"Disposition of {dataset.path}", title_justify="left")
+    table.add_column("")
+    for group in groups:
+        table.add_column(str(group["group"]), justify="right")
+    for key in groups[0]:
+        if key != "group":
+            table.add_row(key, *(_cell(group.get(key, "")) for group in groups))
+    out.print(table)
+    for note in dataset.notes:
+        out.print(f"note: {note}", markup=False)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _print_synthetic(synthetic: bool) -> None:
+    if synthetic:
+        out.print("[bold]SYNTHETIC DATA: simulated, not patients.[/bold]")
+
+
+@app.command()
+def simulate(
+    model: Model,
+    protocol: Annotated[str, typer.Option(help="Name of a protocol.")],
+    out_file: Annotated[Path, typer.Option("--out", help="CSV to write.")],
+    n: Annotated[int, typer.Option(min=1, help="Virtual patients.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of every random number.")] = 0,
+    set: Set = [],
+    horizon: Annotated[
+        float | None, typer.Option(help="Days from the first infusion to follow.")
+    ] = None,
+) -> None:
+    """Simulate virtual patients under a protocol, as a data file."""
+    from ckin.simulation import simulate_to_file
+
+    with _explained():
+        _check_writable(out_file.parent)
+        simulated = simulate_to_file(
+            out_file,
+            model=model,
+            protocol=protocol,
+            n=n,
+            seed=seed,
+            values=_assignments(set),
+            horizon_d=horizon,
+        )
+    _print_synthetic(True)
+    for line in simulated.lines:
+        out.print(line, markup=False)
+
+
+def _assignments(pairs: list[str]) -> dict[str, float]:
+    """NAME=VALUE options as numbers by name."""
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        try:
+            values[name.strip()] = float(text)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise InputError(f"--set {pair}: expected NAME=VALUE with a number")
+    return values
+
+
+def _check_writable(folder: Path) -> None:
+    if folder.exists() and not os.access(folder, os.W_OK):
+        raise InputError(f"{folder} is not writable; choose another --out")
+
+
+@app.command()
+def fit(
+    data: Data,
+    model: Model,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the fit.")],
+    method: Annotated[str, typer.Option(help="auto, nuts or map.")] = "auto",
+    chains: Annotated[int, typer.Option(min=1)] = 4,
+    warmup: Annotated[int, typer.Option(min=1)] = 500,
+    draws: Annotated[
+        int, typer.Option(min=1, help="Of each chain; up to 4 times if need be.")
+    ] = 500,
+    seed: Annotated[int, typer.Option()] = 0,
+    map: Map = [],
+    where: Where = [],
+    limit: Limit = [],
+    unit: Unit = [],
+    cycles: Annotated[
+        int | None, typer.Option(min=1, help="Fit only the first so many cycles.")
+    ] = None,
+    target: Annotated[
+        str, typer.Option(help="What the qPCR amplifies: car, or backbone (FTC too).")
+    ] = "car",
+    error: Annotated[
+        str, typer.Option(help="Error of the log: normal or student_t.")
+    ] = "normal",
+    estimate: Annotated[
+        list[str], typer.Option(help="Parameters to estimate. Repeatable.")
+    ] = [],
+    vary: Annotated[
+        list[str], typer.Option(help="Parameters that differ between patients.")
+    ] = [],
+    covariate: Annotated[
+        list[str],
+        typer.Option(help="PARAMETER~COLUMN (power) or PARAMETER~COLUMN=LEVEL."),
+    ] = [],
+    omega_reading: Annotated[
+        str | None,
+        typer.Option(help="Reading of the source's spreads, where it is open."),
+    ] = None,
+    from_day: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Leave out samples before this day after the first infusion. "
+            "Default: what the model describes.",
+        ),
+    ] = None,
+    set: Set = [],
+    force: Annotated[bool, typer.Option(help="Write over an earlier fit.")] = False,
+) -> None:
+    """Fit a population to qPCR curves; exit code 1 if it did not converge."""
+    from ckin.analysis import Analysis, run_fit
+
+    with _explained():
+        _check_out_dir(out_dir, force)
+        dataset = _read(data, map, where, limit, unit)
+        if cycles is not None:
+            dataset = dataset.first_cycles(cycles)
+        analysis = Analysis(
+            model=model,
+            method=method,
+            chains=chains,
+            warmup=warmup,
+            draws=draws,
+            seed=seed,
+            target=target,
+            error=error,
+            estimate=tuple(estimate),
+            vary=tuple(vary),
+            covariates=tuple(covariate),
+            omega_reading=omega_reading,
+            from_day=from_day,
+            values=_assignments(set),
+        )
+        with _progress() as report:
+            result = run_fit(dataset, analysis, out_dir, report)
+    _print_fit(result, out_dir)
+    if not result.verdict.converged:
+        raise typer.Exit(NOT_CONVERGED)
+
+
+def _check_out_dir(folder: Path, force: bool) -> None:
+    if folder.is_file():
+        raise InputError(f"--out {folder} is a file; give a folder")
+    if (folder / "manifest.json").exists() and not force:
+        raise InputError(
+            f"{folder} holds an earlier fit; choose another --out, or add --force"
+        )
+    _check_writable(folder if folder.exists() else folder.parent)
+
+
+@contextlib.contextmanager
+def _progress():
+    """A progress bar with a time estimate; yields a report(stage, done, total)."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=False) as progress:
+        tasks: dict[str, int] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=total)
+            progress.update(tasks[stage], completed=done, total=total)
+
+        yield report
+
+
+def _print_fit(result, folder: Path) -> None:
+    """Verdict first, then the summary."""
+    if result.verdict.converged:
+        out.print("[bold green]converged[/bold green]")
+    else:
+        out.print("[bold red]DID NOT CONVERGE: do not use these numbers[/bold red]")
+        for reason in result.verdict.reasons:
+            out.print(f"  - {reason}", markup=False)
+    _print_synthetic(bool(result.manifest["synthetic_data"]))
+    method = (
+        "Laplace approximation around the mode"
+        if result.manifest["method"] == "map"
+        else f"NUTS, {result.manifest['chains']} x {result.manifest['draws']} draws"
+    )
+    for note in result.manifest["data"]["notes"]:
+        out.print(f"note: {note}", markup=False)
+    table = Table(
+        title=f"{result.manifest['model']}: {method}; "
+        f"{result.manifest['patients']} patients, {result.manifest['samples']} samples,"
+        f" {result.manifest['samples_below_limit']} below limit (M3)",
+        title_justify="left",
+    )
+    for column in ("parameter", "unit"):
+        table.add_column(column, no_wrap=True)
+    for column in ("q05", "q50", "q95", "r_hat", "ess_bulk"):
+        table.add_column(column, justify="right")
+    for row in result.summary.to_dict("records"):
+        table.add_row(
+            row["parameter"],
+            row["unit"],
+            *(f"{row[key]:.4g}" for key in ("q05", "q50", "q95")),
+            f"{row['r_hat']:.3f}",
+            f"{row['ess_bulk']:.0f}",
+        )
+    out.print(table)
+    out.print(f"written: {folder}", markup=False)
+
+
+@app.command()
+def demo(
+    out_dir: Annotated[Path, typer.Option("--out")] = Path("ckin-demo"),
+) -> None:
+    """All of it on the bundled synthetic cohort, in a few minutes."""
+    from ckin.demo import run_demo
+
+    with _explained():
+        _check_writable(out_dir if out_dir.exists() else out_dir.parent)
+        with _progress() as report:
+            results = run_demo(out_dir, report)
+    for folder, result in results.fits.items():
+        out.print()
+        _print_fit(result, folder)
+    out.print()
+    for line in results.lines:
+        out.print(line, markup=False)
+    if not all(result.verdict.converged for result in results.fits.values()):
+        raise typer.Exit(NOT_CONVERGED)
+
+
+def main() -> None:
+    """Entry point of the `ckin` command."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        err.print("interrupted; nothing was written")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""A `Dataset` -> a CSV in NONMEM/Monolix columns that `read_dataset` reads back."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ckin.dataset.cells import MISSING
+from ckin.dataset.records import Dataset, Patient
+from ckin.dataset.rows import LONGEST_D, TKI
+from ckin.errors import InputError
+from ckin.protocol import LYMPHODEPLETION, Dose
+
+
+FIRST = ("ID", "TIME", "EVID", "AMT", "CMT")
+OBSERVED = ("DV", "DVID", "CENS", "LIMIT", "OCC", "AFTER")
+# Covariates that the reader knows without being told.
+KNOWN = ("WT", "ARM")
+SYNTHETIC = "# SYNTHETIC: simulated by ckin; no patient was measured."
+# The first line of a side file that may be replaced.
+SIDE_FILE = "# Written by ckin beside the table of the same name.\n"
+
+
+def write_dataset(
+    dataset: Dataset,
+    path: str | Path,
+    ipred: Sequence[Sequence[float] | np.ndarray] | None = None,
+    *,
+    digits: int | None = None,
+) -> None:
+    """Write patient records so that `read_dataset` gives the same patients.
+
+    Covariates other than WT and ARM are declared in a side file beside the table.
+    `Dataset.notes` and `Sample.row` are about the file that was read, and are not
+    written. An input window of TKI that ends becomes a row with level 0.
+
+    Args:
+        dataset: the records.
+        path: the CSV.
+        ipred: for each patient the prediction of each of `(*baseline, *samples)`,
+            written as IPRED.
+        digits: significant digits of DV, LIMIT and IPRED; `None` writes them exactly.
+
+    Raises:
+        InputError: records that no file in these columns can hold, or a side file that
+            ckin did not write lies in the way.
+    """
+    path = Path(path)
+    per_kg = _per_kg(dataset)
+    others = sorted(
+        {name for patient in dataset.patients for name in patient.covariates}
+        - set(KNOWN)
+    )
+    names = [*FIRST, *OBSERVED, *KNOWN, *others]
+    names += [] if ipred is None else ["IPRED"]
+    text = io.StringIO()
+    if dataset.synthetic:
+        text.write(SYNTHETIC + "\n")
+    units = {"TIME": "day", "AMT": "cells/kg" if per_kg else "cells", "WT": "kg"}
+    for key, unit in (units | dict(dataset.units)).items():
+        text.write(f"# unit {key} {unit}\n")
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    seen: set[str] = set()
+    for index, patient in enumerate(dataset.patients):
+        if patient.id in seen:
+            raise InputError(f"two patients {patient.id!r}: number them differently")
+        seen.add(patient.id)
+        predicted = None if ipred is None else ipred[index]
+        writer.writerows(_rows(patient, predicted, per_kg=per_kg, digits=digits))
+    _write_side_file(path.with_suffix(".toml"), others)
+    path.write_text(text.getvalue(), encoding="utf-8", newline="\n")
+
+
+def _write_side_file(path: Path, covariates: list[str]) -> None:
+    """Declare the covariates; a side file that declares others would be a fault."""
+    if path.exists() and not path.read_text(encoding="utf-8").startswith(SIDE_FILE):
+        raise InputError(
+            f"{path} would be read with the table, and ckin did not write it: "
+            "remove it, or write the table under another name"
+        )
+    if covariates:
+        # A JSON list of texts is one in TOML, escapes included.
+        listed = json.dumps(covariates, ensure_ascii=False)
+        text = f"{SIDE_FILE}covariates = {listed}\n"
+        path.write_text(text, encoding="utf-8", newline="\n")
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _rows(
+    patient: Patient,
+    ipred: Sequence[float] | np.ndarray | None,
+    *,
+    per_kg: bool,
+    digits: int | None,
+) -> list[dict[str, str]]:
+    """Rows of one patient, by time; at one time in the order in which things happen."""
+    weight = patient.covariates.get("WT")
+    timed = [
+        (t, 0, {"EVID": "2", "CMT": LYMPHODEPLETION}) for t in patient.lymphodepletion_d
+    ]
+    timed += [
+        (t, 1, {"EVID": "2", "CMT": TKI, "AMT": _number(level)})
+        for t, level in _tki_levels(patient)
+    ]
+    samples = (*patient.baseline, *patient.samples)
+    if ipred is not None and len(ipred) != len(samples):
+        raise InputError(
+            f"patient {patient.id!r} has {len(samples)} samples and {len(ipred)} "
+            "predictions"
+        )
+    for index, sample in enumerate(samples):
+        row = {
+            "EVID": "0",
+            "DV": _number(sample.value, digits),
+            "DVID": sample.assay,
+            "CENS": str(int(sample.below)),
+            "LIMIT": "" if sample.limit is None else _number(sample.limit, digits),
+            "OCC": str(sample.cycle),
+            "AFTER": str(int(sample.after)),
+        }
+        if ipred is not None:
+            row["IPRED"] = _number(ipred[index], digits)
+        timed.append((sample.time_d, 4 if sample.after else 2, row))
+    for dose in patient.doses:
+        amount = dose.cells_per_kg if per_kg else _cells(dose, weight, patient)
+        row = {"EVID": "1", "AMT": _number(amount), "CMT": dose.product}
+        timed.append((dose.time_d, 3, row | {"OCC": str(dose.cycle)}))
+    if not timed:
+        raise InputError(f"patient {patient.id!r} has no record, so no row to stand in")
+    timed.sort(key=lambda entry: entry[:2])
+    always = {"ID": _text(patient.id)} | {
+        name: _text(value) if isinstance(value, str) else _number(value)
+        for name, value in patient.covariates.items()
+    }
+    rows = [always | {"TIME": _number(t)} | row for t, _, row in timed]
+    if len({tuple(sorted(row.items())) for row in rows}) < len(rows):
+        raise InputError(
+            f"patient {patient.id!r} has the same record twice, which a reader takes "
+            "for a slip: leave one out"
+        )
+    return rows
+
+
+def _per_kg(dataset: Dataset) -> bool:
+    """Whether the doses are per kg, every one: a file has one unit of AMT."""
+    doses = [dose for patient in dataset.patients for dose in patient.doses]
+    return bool(doses) and all(dose.cells is None for dose in doses)
+
+
+def _cells(dose: Dose, weight: float | str | None, patient: Patient) -> float:
+    if dose.cells is None and not isinstance(weight, float | int):
+        raise InputError(
+            f"patient {patient.id!r} has doses per kg, other doses are in cells, and "
+            "there is no weight to convert with: give WT"
+        )
+    return dose.total(float(weight or 0.0))
+
+
+def _tki_levels(patient: Patient) -> Iterator[tuple[float, float]]:
+    """Times at which TKI changes, and its level from then on."""
+    for window in patient.windows:
+        if window.name != TKI.lower():
+            raise InputError(
+                f"patient {patient.id!r} has input {window.name!r}; a file holds tki"
+            )
+    moments = {window.start_d for window in patient.windows}
+    # A window that lasts beyond any follow-up has no end to write down.
+    moments |= {w.stop_d for w in patient.windows if w.stop_d <= LONGEST_D}
+    for moment in sorted(moments):
+        levels = [
+            window.level
+            for window in patient.windows
+            if window.start_d <= moment < window.stop_d
+        ]
+        yield moment, max(levels, default=0.0)
+
+
+def _number(value: float | None, digits: int | None = None) -> str:
+    """Shortest text that reads back as the same number, or as the rounded one."""
+    number = float(value or 0.0)
+    if digits is not None:
+        number = float(f"{number:.{digits}g}")
+    whole = abs(number) < 1e15 and number == int(number)
+    return str(int(number)) if whole else repr(number)
+
+
+def _text(value: str) -> str:
+    """A text that reads back as it is.
+
+    Raises:
+        InputError: it would not.
+    """
+    lost = value != value.strip() or value.upper() in MISSING
+    # The reader takes a line for a comment even where the first cell is quoted.
+    comment = value.lstrip(' "').startswith("#")
+    if lost or comment or not value.isprintable():
+        raise InputError(
+            f"{value!r} does not survive in a CSV: it is empty, a sign for a missing "
+            "value, a comment, or has blanks around it"
+        )
+    return value

@@ -1,0 +1,93 @@
+"""Has it converged? One verdict, with the reasons against it in words."""
+
+import dataclasses
+
+import arviz_stats
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+
+# Vehtari et al. 2021: R-hat below 1.01 and an effective sample size of 100 a chain.
+RHAT_LIMIT = 1.01
+ESS_LIMIT = 400.0
+
+# A piecewise model has kinks at which a leapfrog step errs whatever its size, so a few
+# divergent transitions say nothing; more than this share does.
+DIVERGENT_SHARE = 0.005
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """Whether a fit may be used.
+
+    Attributes:
+        converged: the answer.
+        reasons: what speaks against it, one sentence each; empty if converged.
+    """
+
+    converged: bool
+    reasons: tuple[str, ...]
+
+
+def diagnostics(population: xr.Dataset) -> pd.DataFrame:
+    """R-hat, bulk and tail effective sample size of each population parameter.
+
+    Args:
+        population: draws with dimensions (chain, draw), scalars only.
+
+    Returns:
+        One row a parameter, columns `r_hat`, `ess_bulk`, `ess_tail`.
+    """
+    tables = {
+        "r_hat": arviz_stats.rhat(population),
+        "ess_bulk": arviz_stats.ess(population, method="bulk"),
+        "ess_tail": arviz_stats.ess(population, method="tail"),
+    }
+    return pd.DataFrame(
+        {
+            column: {name: float(table[name]) for name in population.data_vars}
+            for column, table in tables.items()
+        }
+    )
+
+
+def verdict(
+    table: pd.DataFrame, *, divergences: int, draws: int, unsolved: int
+) -> Verdict:
+    """Judge a sampled posterior.
+
+    Args:
+        table: from `diagnostics`.
+        divergences: divergent transitions after warm-up.
+        draws: draws of all chains.
+        unsolved: (draw, patient) pairs whose ODE failed among those re-solved.
+    """
+    reasons = []
+    worst = table["r_hat"].idxmax()
+    if not (table["r_hat"] < RHAT_LIMIT).all():
+        reasons.append(
+            f"R-hat of {worst} is {table['r_hat'][worst]:.3f} (limit {RHAT_LIMIT}): "
+            "the chains do not agree; sample longer (--draws, --warmup)"
+        )
+    for column, words in (("ess_bulk", "bulk"), ("ess_tail", "tail")):
+        lowest = table[column].idxmin()
+        if not (table[column] > ESS_LIMIT).all():
+            reasons.append(
+                f"{words} effective sample size of {lowest} is "
+                f"{table[column][lowest]:.0f} (limit {ESS_LIMIT:.0f}): "
+                "sample longer (--draws)"
+            )
+    if divergences > DIVERGENT_SHARE * draws:
+        reasons.append(
+            f"{divergences} of {draws} transitions diverged (limit "
+            f"{DIVERGENT_SHARE:.1%}): the posterior has a place the sampler cannot "
+            "follow; look at the parameters at their prior's edge"
+        )
+    if unsolved:
+        reasons.append(
+            f"{unsolved} solves failed among the draws: their predictions are missing"
+        )
+    return Verdict(
+        not reasons and bool(np.isfinite(table.values).all()), tuple(reasons)
+    )

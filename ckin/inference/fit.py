@@ -1,0 +1,265 @@
+"""Fit a population: starts, then NUTS or the Laplace approximation, then a verdict."""
+
+import inspect
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ckin.dataset import Dataset
+from ckin.inference.convergence import Verdict, verdict
+from ckin.inference.density import Density, make_density
+from ckin.inference.geometry import Geometry
+from ckin.inference.laplace import PopulationLaplace, fit_laplace
+from ckin.inference.nuts import Draws, Info, joined, sample, start_chains, warm_up
+from ckin.inference.predict import sample_log_likelihoods
+from ckin.inference.results import (
+    Fit,
+    environment,
+    sha256_of,
+    summarise,
+    summarise_individuals,
+    to_datatree,
+)
+from ckin.model import name_of
+from ckin.population import Population, pack
+from ckin.solve import Solver
+
+
+METHODS = ("auto", "nuts", "map")
+
+# A fit that has not converged after `draws` goes on, up to this many times as many.
+MAX_BLOCKS = 4
+
+Report = Callable[[str, int, int], None]
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """A report that nobody reads."""
+
+
+def fit(
+    dataset: Dataset,
+    population: Population,
+    *,
+    method: str = "auto",
+    chains: int = 4,
+    warmup: int = 500,
+    draws: int = 500,
+    seed: int = 0,
+    solver: Solver | None = None,
+    report: Report = silent,
+) -> Fit:
+    """Fit a population to a data set.
+
+    Args:
+        dataset: the patients.
+        population: model, assay, what is estimated and what varies.
+        method: "nuts" samples the posterior; "map" gives each patient's and the
+            population's mode with a Laplace approximation around it, which is quick
+            and approximate; "auto" is "nuts".
+        chains: chains of NUTS, side by side.
+        warmup: transitions of each chain that adapt.
+        draws: draws kept of each chain; for "map", draws of the approximation. NUTS
+            goes on to 4 times as many when it has not converged by then.
+        seed: of every random number; the same seed gives the same fit.
+        solver: how to integrate.
+        report: called with (stage, done, total) as it goes.
+
+    Returns:
+        A `Fit`; look at its `verdict` first.
+
+    Raises:
+        PackError: the data do not fit the model.
+        ValueError: unknown method, or a count below 1.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} is not one of {', '.join(METHODS)}")
+    for name, count in (("chains", chains), ("warmup", warmup), ("draws", draws)):
+        if count < 1:
+            raise ValueError(f"{name}={count}: it must be at least 1")
+    began = time.perf_counter()
+    density = make_density(population, pack(dataset, population), solver)
+    laplace_key, sample_key = jax.random.split(jax.random.key(seed))
+    laplace = fit_laplace(
+        density, laplace_key, lambda done, total: report("starts", done, total)
+    )
+    geometry = Geometry(laplace.u, laplace.factor, laplace.quadratics)
+    started = time.perf_counter()
+    if method == "map":
+        result = _laplace_draws(density, geometry, sample_key, chains, draws)
+    else:
+        result = _nuts(density, geometry, sample_key, chains, warmup, draws, report)
+    report("summaries", 0, 1)
+    finished = _finish(
+        dataset,
+        density,
+        laplace,
+        result,
+        settings={
+            "method": "map" if method == "map" else "nuts",
+            "chains": chains,
+            "warmup": 0 if method == "map" else warmup,
+            "draws": result.draws.u.shape[1],
+            "seed": seed,
+        },
+        seconds={
+            "starts": started - began,
+            "sampling": time.perf_counter() - started,
+        },
+    )
+    report("summaries", 1, 1)
+    return finished
+
+
+class _Result(NamedTuple):
+    """Draws of either method, and how they came about."""
+
+    draws: Draws
+    warmup_divergences: int = 0
+    step_size: float | None = None
+    leapfrogs_per_chain: int = 0
+
+
+def _nuts(density, geometry, key, chains, warmup, draws, report: Report) -> _Result:
+    """Sample, and go on while the population has not converged."""
+    state = start_chains(density, geometry, key, chains=chains)
+    state = warm_up(density, state, warmup, partial(report, "warm-up"))
+    blocks: list[Draws] = []
+    for block in range(1, MAX_BLOCKS + 1):
+        stage = "sampling" if block == 1 else f"sampling on ({block} of {MAX_BLOCKS})"
+        state, more = sample(density, state, draws, partial(report, stage))
+        blocks.append(more)
+        so_far = joined(blocks)
+        _, table = summarise(density, so_far.u)
+        divergences = int(so_far.info.diverging.sum())
+        judged = verdict(
+            table, divergences=divergences, draws=so_far.info.lp.size, unsolved=0
+        )
+        # Longer sampling cures too few draws; it does not cure divergences.
+        if judged.converged or all("diverged" in r for r in judged.reasons):
+            break
+    return _Result(
+        so_far, state.warmup_divergences, state.step_size, state.leapfrogs // chains
+    )
+
+
+def _laplace_draws(
+    density: Density, geometry: Geometry, key, chains: int, draws: int
+) -> _Result:
+    """Independent draws of the Laplace approximation, in the form of a sampler's."""
+    dimensions = density.n_hyper + int(np.prod(density.eta_shape))
+    positions = jax.random.normal(key, (chains, draws, dimensions))
+    natural = jax.vmap(jax.vmap(lambda p: geometry.to_natural(density, p)[:2]))
+    u, eta = jax.jit(natural)(positions)
+    zeros = np.zeros((chains, draws))
+    info = Info(zeros + 1.0, zeros > 0, zeros.astype(int), zeros, zeros)
+    return _Result(Draws(np.asarray(u), np.asarray(eta), info))
+
+
+def _finish(
+    dataset: Dataset,
+    density: Density,
+    laplace: PopulationLaplace,
+    result: _Result,
+    settings: dict,
+    seconds: dict,
+) -> Fit:
+    """Summaries, verdict and manifest of the draws."""
+    u, eta, info = result.draws
+    likelihood, solved = sample_log_likelihoods(
+        density,
+        jnp.asarray(u.reshape(-1, u.shape[-1])),
+        jnp.asarray(eta.reshape(-1, *eta.shape[2:])),
+    )
+    likelihood = np.asarray(likelihood).reshape(*u.shape[:2], *likelihood.shape[1:])
+    unsolved = int((~np.asarray(solved)).sum())
+    divergences = int(info.diverging.sum())
+    summary, table = summarise(density, u)
+    if settings["method"] == "map":
+        judged = _laplace_verdict(laplace, unsolved)
+    else:
+        judged = verdict(
+            table,
+            divergences=divergences,
+            draws=info.lp.size,
+            unsolved=unsolved,
+        )
+    data = density.data
+    manifest = {
+        "converged": judged.converged,
+        "reasons": list(judged.reasons),
+        "synthetic_data": dataset.synthetic,
+        "model": name_of(density.population.model),
+        "estimated": list(density.population.estimate),
+        "varying": list(density.population.vary),
+        "assay": density.population.assay.name,
+        "quantity": density.population.assay.quantity,
+        "error": density.population.assay.error,
+        "below_limit_method": "M3: left-censored likelihood",
+        **settings,
+        "patients": data.n_patients,
+        "samples": int(data.present.sum()),
+        "samples_below_limit": int((data.below & data.present).sum()),
+        "divergences": divergences,
+        "warmup_divergences": result.warmup_divergences,
+        "solver_failures": unsolved,
+        "solver_failures_by_patient": {
+            name: int(count)
+            for name, count in zip(
+                data.ids, (~np.asarray(solved)).sum(axis=0), strict=True
+            )
+            if count
+        },
+        "leapfrogs_per_chain": result.leapfrogs_per_chain,
+        "step_size": result.step_size,
+        "seconds": {name: round(value, 2) for name, value in seconds.items()},
+        "data": {
+            "path": dataset.path,
+            "sha256": dataset.sha256,
+            "notes": list(dataset.notes),
+        },
+        "model_sha256": sha256_of(
+            Path(inspect.getfile(type(density.population.model)))
+        ),
+        "environment": environment(),
+    }
+    label = "SYNTHETIC DATA, not patients" if dataset.synthetic else "data as given"
+    stats = {"lp": info.lp} if settings["method"] == "map" else info._asdict()
+    tree = to_datatree(
+        density,
+        u,
+        eta,
+        stats,
+        likelihood,
+        {"data": label, "converged": str(judged.converged), "model": manifest["model"]},
+    )
+    return Fit(
+        density=density,
+        posterior=tree,
+        summary=summary,
+        individual=summarise_individuals(
+            density, u, eta, density.patient_phi(laplace.u, laplace.maps.eta)
+        ),
+        verdict=judged,
+        manifest=manifest,
+        u=u,
+        eta=eta,
+    )
+
+
+def _laplace_verdict(laplace: PopulationLaplace, unsolved: int) -> Verdict:
+    reasons = []
+    if not laplace.converged:
+        reasons.append(
+            f"patients and population did not settle in {laplace.rounds} rounds: "
+            "the modes are not reliable; use --method nuts"
+        )
+    if unsolved:
+        reasons.append(f"{unsolved} solves failed among the draws")
+    return Verdict(not reasons, tuple(reasons))

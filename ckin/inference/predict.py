@@ -1,0 +1,92 @@
+"""Posterior curves: each patient's, and the population's."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ckin._types import Array, Float
+from ckin.inference.density import Density
+from ckin.population import log_readings
+from ckin.solve import solve
+
+
+# Draws behind a band: its 5% and 95% edges are then good to a few percent of its width.
+BAND_DRAWS = 100
+BAND_PROBABILITIES = (0.05, 0.5, 0.95)
+
+
+@eqx.filter_jit
+def _curves(density: Density, u: Array, eta: Array, time_d: Array):
+    """Log readings of every patient at common times, one draw after another."""
+
+    def one_draw(draw):
+        phi = density.patient_phi(*draw)
+
+        def one(phi, known, events):
+            model = density.population.patient_model(phi, known)
+            trajectory = solve(model, events, time_d, solver=density.solver)
+            reading = density.population.assay.predict(model, trajectory.states)
+            return jnp.where(trajectory.ok, reading, jnp.nan)
+
+        return jax.vmap(one)(phi, density.data.known, density.data.events)
+
+    return lax.map(one_draw, (u, eta))
+
+
+def individual_curves(
+    density: Density, u: Array, eta: Array, time_d: Float[np.ndarray, " times"]
+) -> Float[np.ndarray, "patients times probabilities"]:
+    """Error-free readings of each patient: quantiles over draws, on the assay's scale.
+
+    Args:
+        density: the posterior.
+        u: population draws, (draws, hyper).
+        eta: (draws, patients, varying).
+        time_d: days, not decreasing.
+    """
+    curves = np.asarray(_curves(density, u, eta, jnp.asarray(time_d)))
+    return _quantiles(curves, axis=0)
+
+
+def population_curve(
+    density: Density, u: Array, key: Array, time_d: Float[np.ndarray, " times"]
+) -> Float[np.ndarray, "times probabilities"]:
+    """Readings of new patients with error: quantiles over draws and patients.
+
+    New patients take the doses and covariates of the patients in the data, and a
+    random variation of their own: what a further patient's sample may read.
+    """
+    eta_key, noise_key = jax.random.split(key)
+    eta = jax.random.normal(eta_key, (u.shape[0], *density.eta_shape))
+    curves = _curves(density, u, eta, jnp.asarray(time_d))
+    sigma = jax.vmap(lambda u: density.hyper(u).sigma)(u)
+    noisy = density.population.assay.draw(noise_key, curves, sigma[:, None, None])
+    return _quantiles(np.asarray(noisy).reshape(-1, len(time_d)), axis=0)
+
+
+def _quantiles(log_curves: np.ndarray, axis: int) -> np.ndarray:
+    """Quantiles over `axis`, moved last; unsolved draws (NaN) are left out."""
+    quantiles = np.nanquantile(log_curves, BAND_PROBABILITIES, axis=axis)
+    return np.exp(np.moveaxis(quantiles, 0, -1))
+
+
+@eqx.filter_jit
+def sample_log_likelihoods(
+    density: Density, u: Array, eta: Array
+) -> tuple[Float[Array, "draws patients samples"], Array]:
+    """Log likelihood of every sample (0 where padded), and who was solved."""
+
+    def one_draw(draw):
+        u, eta = draw
+        data, hyper = density.data, density.hyper(u)
+        phi = density.patient_phi(u, eta)
+        prediction, solved = log_readings(density.population, phi, data, density.solver)
+        each = density.population.assay.log_likelihood(
+            prediction, data.log_value, data.below, hyper.sigma
+        )
+        each = jnp.where(solved[:, None], each, -jnp.inf)
+        return jnp.where(data.present, each, 0.0), solved
+
+    return lax.map(one_draw, (u, eta))

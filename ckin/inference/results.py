@@ -1,0 +1,258 @@
+"""A fit as people use it: posterior, summary, individuals, manifest, a folder."""
+
+import dataclasses
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import xarray as xr
+from arviz_base import from_dict
+
+from ckin._types import Array
+from ckin.inference.convergence import Verdict, diagnostics
+from ckin.inference.density import Density
+
+
+LIBRARIES = ("ckin", "jax", "diffrax", "numpyro", "blackjax", "arviz-base")
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """Result of a fit.
+
+    Attributes:
+        density: the posterior that was fitted, with its data.
+        posterior: ArviZ DataTree: posterior, sample_stats, log_likelihood,
+            observed_data.
+        summary: one row a population parameter or derived number.
+        individual: one row a patient and parameter.
+        verdict: whether it converged.
+        manifest: what was run, with what, on what.
+        u: population draws, (chains, draws, hyper), unconstrained.
+        eta: (chains, draws, patients, varying).
+    """
+
+    density: Density
+    posterior: xr.DataTree
+    summary: pd.DataFrame
+    individual: pd.DataFrame
+    verdict: Verdict
+    manifest: Mapping[str, object]
+    u: np.ndarray
+    eta: np.ndarray
+
+    def thinned(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """`n` draws of (u, η), evenly spaced over all chains."""
+        u = self.u.reshape(-1, self.u.shape[-1])
+        eta = self.eta.reshape(-1, *self.eta.shape[2:])
+        rows = np.linspace(0, u.shape[0] - 1, min(n, u.shape[0])).astype(int)
+        return u[rows], eta[rows]
+
+    def write(self, folder: Path) -> None:
+        """Write `posterior.nc`, `summary.csv`, `individual.csv`, `manifest.json`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.posterior.to_netcdf(folder / "posterior.nc", engine="h5netcdf")
+        self.summary.to_csv(folder / "summary.csv", index=False)
+        self.individual.to_csv(folder / "individual.csv", index=False)
+        text = json.dumps(self.manifest, indent=2, ensure_ascii=False)
+        (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+
+
+def population_draws(density: Density, u: np.ndarray) -> dict[str, np.ndarray]:
+    """Draws of the population parameters by name, each (chains, draws)."""
+    values = jax.vmap(jax.vmap(density.constrain))(jnp.asarray(u))
+    return {name: np.asarray(values[name]) for name in density.names}
+
+
+def derived_draws(density: Density, u: np.ndarray) -> dict[str, np.ndarray]:
+    """What follows from the draws: ω as CV%, and the typical patient's numbers.
+
+    The CV of a log-normal parameter is √(exp ω² - 1); a fraction is close to
+    log-normal when it is small, and is given so too.
+    """
+    population = density.population
+
+    def one(u):
+        values = density.constrain(u)
+        typical = {name: values[name] for name in population.estimate}
+        derived = dict(population.model.with_values(**typical).derived())
+        for name in population.vary:
+            omega = values[f"omega_{name}"]
+            derived[f"cv_pct_{name}"] = 100.0 * jnp.sqrt(jnp.expm1(omega**2))
+        return derived
+
+    return {
+        k: np.asarray(v) for k, v in jax.vmap(jax.vmap(one))(jnp.asarray(u)).items()
+    }
+
+
+def individual_draws(
+    density: Density, u: np.ndarray, eta: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Parameters of every patient, by name, each (chains, draws, patients)."""
+
+    def one(u, eta):
+        return density.population.from_phi(density.patient_phi(u, eta))
+
+    values = np.asarray(jax.vmap(jax.vmap(one))(jnp.asarray(u), jnp.asarray(eta)))
+    return {
+        name: values[..., index]
+        for index, name in enumerate(density.population.estimate)
+    }
+
+
+def to_datatree(
+    density: Density,
+    u: np.ndarray,
+    eta: np.ndarray,
+    stats: Mapping[str, np.ndarray],
+    log_likelihood: np.ndarray,
+    attributes: Mapping[str, str],
+) -> xr.DataTree:
+    """Draws as ArviZ's DataTree; individual parameters are named NAME_i.
+
+    Args:
+        density: the posterior.
+        u: (chains, draws, hyper).
+        eta: (chains, draws, patients, varying).
+        stats: sampler statistics, each (chains, draws).
+        log_likelihood: (chains, draws, patients, samples), padding included.
+        attributes: written on every group.
+    """
+    data, assay = density.data, density.population.assay.name
+    present = np.asarray(data.present)
+    patients, samples = np.nonzero(present)
+    each = individual_draws(density, u, eta)
+    tree = from_dict(
+        {
+            "posterior": {
+                **population_draws(density, u),
+                **{f"{name}_i": values for name, values in each.items()},
+                "eta": eta,
+            },
+            "sample_stats": dict(stats),
+            "log_likelihood": {assay: log_likelihood[:, :, patients, samples]},
+            "observed_data": {
+                f"log_{assay}": np.asarray(data.log_value)[present],
+                "below": np.asarray(data.below)[present],
+                "time_d": np.asarray(data.time_d)[present],
+                "patient_index": patients,
+            },
+        },
+        coords={
+            "patient": list(data.ids),
+            "varying": list(density.population.vary),
+            "reading": np.arange(present.sum()),
+        },
+        dims={
+            "eta": ["patient", "varying"],
+            assay: ["reading"],
+            **{f"{name}_i": ["patient"] for name in each},
+            **{
+                name: ["reading"]
+                for name in (f"log_{assay}", "below", "time_d", "patient_index")
+            },
+        },
+    )
+    for group in tree.children.values():
+        group.attrs.update(attributes)
+    return tree
+
+
+def summarise(density: Density, u: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Summary of population parameters and derived numbers, and their diagnostics.
+
+    Returns:
+        The summary (parameter, unit, mean, sd, q05, q50, q95, r_hat, ess_bulk,
+        ess_tail) and the diagnostics of the parameters that were sampled.
+    """
+    sampled = population_draws(density, u)
+    draws = {**sampled, **derived_draws(density, u)}
+    table = diagnostics(_dataset(draws))
+    rows = []
+    units = _units(density)
+    for name, values in draws.items():
+        low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
+        rows.append(
+            {
+                "parameter": name,
+                "unit": units[name],
+                "mean": values.mean(),
+                "sd": values.std(ddof=1),
+                "q05": low,
+                "q50": middle,
+                "q95": high,
+                **table.loc[name].to_dict(),
+            }
+        )
+    return pd.DataFrame(rows), table.loc[list(sampled)]
+
+
+def _dataset(draws: Mapping[str, np.ndarray]) -> xr.Dataset:
+    return xr.Dataset({name: (("chain", "draw"), v) for name, v in draws.items()})
+
+
+def _units(density: Density) -> dict[str, str]:
+    population = density.population
+    units = {name: info.unit for name, info in population.info.items()}
+    units |= population.model.derived_units
+    for name in population.vary:
+        scale = population.info[name].scale
+        units[f"omega_{name}"] = f"SD of {scale}" if scale != "identity" else "SD"
+        units[f"cv_pct_{name}"] = "%"
+    for effect in population.covariates:
+        units[effect.name] = "1"
+    units[f"sigma_{population.assay.name}"] = "SD of log"
+    return units
+
+
+def summarise_individuals(
+    density: Density, u: np.ndarray, eta: np.ndarray, mode: Array
+) -> pd.DataFrame:
+    """One row a patient and parameter: ID, parameter, map, mean, sd, q05, q50, q95.
+
+    `mode` is φ of the MAP of each patient under the Laplace mode of the population.
+    """
+    rows = []
+    modes = np.asarray(density.population.from_phi(mode))
+    names = density.population.estimate
+    for name, values in individual_draws(density, u, eta).items():
+        flat = values.reshape(-1, values.shape[-1])
+        quantiles = np.quantile(flat, (0.05, 0.5, 0.95), axis=0)
+        for index, patient in enumerate(density.data.ids):
+            rows.append(
+                {
+                    "ID": patient,
+                    "parameter": name,
+                    "map": modes[index, names.index(name)],
+                    "mean": flat[:, index].mean(),
+                    "sd": flat[:, index].std(ddof=1),
+                    "q05": quantiles[0, index],
+                    "q50": quantiles[1, index],
+                    "q95": quantiles[2, index],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def environment() -> dict[str, object]:
+    """Versions and machine, for the manifest."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: version(name) for name in LIBRARIES},
+        "device": jax.devices()[0].platform,
+        "float64": bool(jax.config.read("jax_enable_x64")),
+    }
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,184 @@
+"""Find models, protocols and data sets by name or by path.
+
+A shipped model is one file in `models/`, a shipped data set one folder in `data/` whose
+table carries the folder's name. A user's own model is a file that lies anywhere; it
+goes everywhere a shipped one goes.
+
+    load_model("feeding_szcart01")
+    load_model("my_model.py")
+    read_dataset(dataset_path("szcart01_synthetic"))
+"""
+
+import functools
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import ckin.models
+from ckin.dataset.faults import did_you_mean
+from ckin.errors import InputError
+from ckin.model import AbstractModel
+from ckin.protocol import Protocol, szcart01_arms
+
+
+# What the module of a user's model is called: a name that no package has.
+USER_PREFIX = "ckin_user_"
+
+
+def list_models() -> tuple[str, ...]:
+    """Names of the shipped models."""
+    found = pkgutil.iter_modules(ckin.models.__path__)
+    return tuple(sorted(module.name for module in found))
+
+
+def load_model(name_or_path: str | Path) -> AbstractModel:
+    """A model with every parameter at its default.
+
+    Args:
+        name_or_path: a shipped model (`list_models`), or the path of a `.py` file that
+            defines one `AbstractModel`. A file is run once: what changes in it later
+            is not seen by the same Python process.
+
+    Raises:
+        InputError: no such model, or a file that cannot be run or has no single model.
+    """
+    if str(name_or_path).endswith(".py"):
+        path = Path(name_or_path).resolve()
+        shipped = {Path(folder).resolve() for folder in ckin.models.__path__}
+        if path.parent not in shipped or path.stem not in list_models():
+            return _load_file(path)
+        name_or_path = path.stem
+    name = str(name_or_path)
+    if name not in list_models():
+        raise InputError(
+            f"no model {name!r}; {did_you_mean(name, list_models())}shipped are "
+            f"{', '.join(list_models())}; a model of your own is a path ending in .py"
+        )
+    return _the_model(importlib.import_module(f"ckin.models.{name}"), name)
+
+
+def protocols() -> dict[str, Protocol]:
+    """The shipped protocols by name."""
+    return szcart01_arms()
+
+
+def load_protocol(name: str) -> Protocol:
+    """A shipped protocol.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    known = protocols()
+    if name not in known:
+        raise InputError(
+            f"no protocol {name!r}; {did_you_mean(name, known)}shipped are "
+            f"{', '.join(known)}"
+        )
+    return known[name]
+
+
+def list_datasets() -> tuple[str, ...]:
+    """Names of the bundled data sets."""
+    return tuple(sorted(path.stem for path in _data().glob("*/*.csv") if _main(path)))
+
+
+def dataset_path(name: str | Path) -> Path:
+    """Path of the table of a bundled data set; a path is returned as it is.
+
+    Args:
+        name: a bundled data set (`list_datasets`), a path ending in `.csv`, or the path
+            of any file that exists.
+
+    Raises:
+        InputError: neither a bundled data set nor a file.
+    """
+    text, path = str(name), Path(name)
+    if text in list_datasets():
+        return _data() / text / f"{text}.csv"
+    if path.suffix.lower() == ".csv" or path.is_file():
+        return path
+    raise InputError(
+        f"no data set or file {text!r}; {did_you_mean(text, list_datasets())}bundled "
+        f"are {', '.join(list_datasets()) or 'none'}"
+    )
+
+
+def _data() -> Path:
+    """Folder of the data sets: of the checkout, or else of the installed package."""
+    package = Path(__file__).resolve().parent
+    checkout = package.parent
+    if (checkout / "pyproject.toml").is_file() and (checkout / "data").is_dir():
+        return checkout / "data"
+    return package / "_data"
+
+
+def _main(table: Path) -> bool:
+    """Whether a table is the data set itself and not a table of true values."""
+    return table.stem == table.parent.name
+
+
+@functools.cache
+def _load_file(path: Path) -> AbstractModel:
+    """The model in a user's file. Cached: a class made twice would compile twice."""
+    if not path.is_file():
+        raise InputError(f"no model file {path}; check the path")
+    name = USER_PREFIX + path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} cannot be loaded as Python")
+    module = importlib.util.module_from_spec(spec)
+    # Registered while it runs: dataclasses and pickle look a class up by its module.
+    before = sys.modules.get(name)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+        return _the_model(module, str(path))
+    except Exception as error:
+        sys.modules.pop(name)
+        if before is not None:
+            sys.modules[name] = before
+        if isinstance(error, _NotOneModel):
+            raise
+        raise InputError(
+            f"{path}{_line(error, path)} could not be run: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+class _NotOneModel(InputError):
+    """A file with no model, or with several."""
+
+
+def _the_model(module: ModuleType, where: str) -> AbstractModel:
+    """The one model that a module defines, at its defaults."""
+    classes: list[Any] = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, AbstractModel)
+        and value.__module__ == module.__name__
+        and not inspect.isabstract(value)
+    ]
+    if len(classes) != 1:
+        names = ", ".join(cls.__name__ for cls in classes)
+        found = f"{len(classes)} models ({names})" if classes else "no model"
+        raise _NotOneModel(
+            f"{where} defines {found}; a model file defines one complete subclass of "
+            "ckin.model.AbstractModel"
+        )
+    return classes[0]()
+
+
+def _line(error: Exception, path: Path) -> str:
+    """`, line N`: where in the file an error arose, if it did there."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f", line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    return f", line {lines[-1]}" if lines else ""

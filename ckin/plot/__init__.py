@@ -1,0 +1,24 @@
+"""Figures: each patient's fit, the population band, and FTC doses side by side.
+
+Every function returns a `matplotlib.figure.Figure` of its own (individual fits: one a
+page) and leaves no global state behind; `save` writes it. A sample below its detection
+limit is an open mark at the limit, never a value. Doses are ticks in a strip under the
+data. Figures of synthetic data say so across the top.
+
+    for page, figure in enumerate(individual_fits(data, "qpcr", bands, title="Fits")):
+        save(figure, f"fits-{page + 1}.png")
+"""
+
+from ckin.plot.figures import ftc_doses, individual_fits, population_band
+from ckin.plot.page import SYNTHETIC, save
+from ckin.plot.panel import Curves
+
+
+__all__ = [
+    "SYNTHETIC",
+    "Curves",
+    "ftc_doses",
+    "individual_fits",
+    "population_band",
+    "save",
+]

@@ -1,0 +1,156 @@
+"""Simulations people ask for: a file of virtual patients, curves under protocols."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ckin._types import Array, Float
+from ckin.assay import qpcr
+from ckin.cohort import FOLLOW_UP_DAYS, SAMPLE_DAYS, simulate, virtual_patients
+from ckin.dataset import disposition, write_dataset
+from ckin.errors import InputError
+from ckin.library import load_model, load_protocol
+from ckin.model import AbstractModel, name_of
+from ckin.population import Population, population
+from ckin.protocol import EventTable, Protocol, pad_events
+from ckin.solve import solve
+
+
+# Error SD of the natural log of a simulated reading: the prior median of a fit.
+SIGMA = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class SimulatedFile:
+    """What a simulation wrote.
+
+    Attributes:
+        path: the file.
+        lines: what to tell the user.
+    """
+
+    path: Path
+    lines: tuple[str, ...]
+
+
+def simulate_to_file(
+    path: Path,
+    *,
+    model: str,
+    protocol: str,
+    n: int,
+    seed: int,
+    values: Mapping[str, float],
+    horizon_d: float | None,
+) -> SimulatedFile:
+    """Virtual patients of a model under a protocol, written as a data file.
+
+    Between-patient variation is the model's own; the typical values are its defaults
+    or `values`. The file reads with `ckin check` and fits with `ckin fit`; its column
+    IPRED is the reading without error.
+
+    Raises:
+        InputError: unknown model, protocol or parameter; a horizon without samples.
+    """
+    chosen = load_model(model).with_values(**values)
+    plan = load_protocol(protocol)
+    if chosen.one_course and max(dose.cycle for dose in plan.doses) > 1:
+        raise InputError(
+            f"{name_of(chosen)} describes one course and {protocol} has several "
+            "cycles; simulate szcart01-cart1"
+        )
+    people = virtual_patients(
+        jax.random.key(seed),
+        plan,
+        n,
+        sample_days=SAMPLE_DAYS,
+        follow_up_days=FOLLOW_UP_DAYS,
+    )
+    if horizon_d is not None:
+        people = tuple(_until(patient, horizon_d) for patient in people)
+    whole = population(chosen, qpcr())
+    key = jax.random.fold_in(jax.random.key(seed), 1)
+    made = simulate(key, whole, people, sigma=SIGMA)
+    write_dataset(made.dataset, path, ipred=made.ipred)
+    group = disposition(made.dataset)[0]
+    failures = [
+        f"{len(made.failed)} patients could not be solved: {', '.join(made.failed)}"
+    ]
+    return SimulatedFile(
+        path,
+        (
+            f"{group['patients']} virtual patients, {group['samples_qpcr']} samples, "
+            f"{group['below_qpcr_pct']:.0f}% below their limit",
+            *(f"assumed: {assumption}" for assumption in plan.assumptions),
+            *(failures if made.failed else []),
+            f"written: {path}",
+        ),
+    )
+
+
+def _until(patient, horizon_d: float):
+    samples = tuple(s for s in patient.samples if s.time_d <= horizon_d)
+    if not samples:
+        raise InputError(
+            f"--horizon {horizon_d:g}: no sample is planned by then; the first is on "
+            f"day {min(s.time_d for s in patient.samples):g}"
+        )
+    return dataclasses.replace(
+        patient,
+        samples=samples,
+        doses=tuple(dose for dose in patient.doses if dose.time_d <= horizon_d),
+        lymphodepletion_d=tuple(
+            time_d for time_d in patient.lymphodepletion_d if time_d <= horizon_d
+        ),
+    )
+
+
+def protocol_curves(
+    key: Array,
+    whole: Population,
+    protocols: Mapping[str, Protocol],
+    time_d: Float[np.ndarray, " times"],
+    *,
+    n: int,
+    weight_kg: float,
+) -> dict[str, Float[np.ndarray, "patients times"]]:
+    """Error-free readings of the same virtual patients under several protocols.
+
+    Args:
+        key: of the patients: the same under every protocol (common random numbers).
+        whole: typical values and variation; the assay says what is read.
+        protocols: by label.
+        time_d: days, not decreasing.
+        n: virtual patients.
+        weight_kg: weight of everyone.
+
+    Returns:
+        Readings by label; NaN where a patient could not be solved.
+    """
+    eta = jax.random.normal(key, (n, len(whole.vary)))
+    index = jnp.array(whole.vary_index, dtype=int)
+    phi = jnp.broadcast_to(whole.typical_phi(), (n, len(whole.estimate)))
+    phi = phi.at[:, index].add(jnp.array(whole.omega) * eta)
+    tables = [plan.events(weight_kg, whole.model.inputs) for plan in protocols.values()]
+    most = max(table.time_d.shape[0] for table in tables)
+    stacked = jax.tree.map(
+        lambda *rows: np.stack(rows), *(pad_events(table, most) for table in tables)
+    )
+    curves = np.exp(_protocol_curves(whole, phi, stacked, jnp.asarray(time_d)))
+    return dict(zip(protocols, np.asarray(curves), strict=True))
+
+
+@eqx.filter_jit
+def _protocol_curves(whole: Population, phi: Array, tables: EventTable, time_d: Array):
+    def one(table: EventTable, phi: Array) -> Array:
+        model: AbstractModel = whole.patient_model(phi, {})
+        trajectory = solve(model, table, time_d)
+        reading = whole.assay.predict(model, trajectory.states)
+        return jnp.where(trajectory.ok, reading, jnp.nan)
+
+    return jax.vmap(lambda table: jax.vmap(lambda phi: one(table, phi))(phi))(tables)
