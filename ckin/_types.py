@@ -7,7 +7,7 @@ fields convert it.
 
 from typing import TYPE_CHECKING, Any
 
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 
 if TYPE_CHECKING:
@@ -18,4 +18,4 @@ else:
 
     Scalar = Shaped[ArrayLike, ""]
 
-__all__ = ["Array", "ArrayLike", "Bool", "Float", "Scalar"]
+__all__ = ["Array", "ArrayLike", "Bool", "Float", "Int", "Scalar"]

@@ -96,9 +96,10 @@ def described(
 ) -> Dataset:
     """The samples that the model describes, or those from `from_day` on."""
     if from_day is not None:
-        return dataset.from_day(from_day, f"--from-day {from_day:g}")
-    return dataset.from_day(
+        return dataset.between_days(from_day, np.inf, f"--from-day {from_day:g}")
+    return dataset.between_days(
         model.described_from_d,
+        np.inf,
         f"{name_of(model)} does not describe them (--from-day 0 keeps them)",
     )
 

@@ -27,9 +27,9 @@ FLOOR = 1e-6
 # Tails for the Student-t error: 4 keeps a finite variance and forgives an outlier.
 DEFAULT_NU = 4
 
-# Far tail of the Student-t distribution function: the series with this many terms
-# is exact to 1e-12 below this x.
-TAIL_TERMS, TAIL_BELOW = 12, 0.1
+# Far tail of the Student-t distribution function: a series serves it, from where the
+# elementary form has lost these many digits, to this relative error.
+TAIL_CANCELS, TAIL_ERROR = 1e-4, 1e-13
 
 # Residual SD of the natural log: Stein 2019 found 0.56, model misfit included.
 SIGMA_PRIOR = log_normal(0.5, 0.3)
@@ -86,7 +86,7 @@ class Assay(eqx.Module):
         log_prediction: Float[ArrayLike, "*samples"],
         log_value: Float[ArrayLike, "*samples"],
         below: ArrayLike,
-        sigma: Float[ArrayLike, ""],
+        sigma: ArrayLike,
     ) -> Float[Array, "*samples"]:
         """Log likelihood of each sample.
 
@@ -94,7 +94,8 @@ class Assay(eqx.Module):
             log_prediction: natural log of the error-free reading.
             log_value: natural log of the reading; of the limit where `below`.
             below: True where the sample is below its detection limit (M3).
-            sigma: SD (scale, for Student-t) of the error on the log scale.
+            sigma: SD (scale, for Student-t) of the error on the log scale, for all or
+                broadcast against the samples.
         """
         z = (log_value - log_prediction) / sigma
         if self.error == "normal":
@@ -155,13 +156,16 @@ def student_t_log_cdf(z: ArrayLike, nu: int) -> Array:
     """
     z = jnp.asarray(z)
     x, a = nu / (nu + z**2), nu // 2
+    # The tail is about x^a, and the series' terms fall as x^k.
+    tail_below = max(0.1, TAIL_CANCELS ** (1.0 / a))
+    terms = math.ceil(math.log(TAIL_ERROR) / math.log(tail_below))
     # (1/2)_k / k!, the coefficients of (1-x)^(-1/2).
-    binomial = [math.comb(2 * k, k) / 4.0**k for k in range(max(a, TAIL_TERMS))]
+    binomial = [math.comb(2 * k, k) / 4**k for k in range(max(a, terms))]
     near = 1.0 - jnp.sqrt(1.0 - x) * sum(binomial[k] * x**k for k in range(a))
     beta = math.exp(math.lgamma(a) + math.lgamma(0.5) - math.lgamma(a + 0.5))
-    far = x**a / beta * sum(binomial[k] * x**k / (a + k) for k in range(TAIL_TERMS))
+    far = x**a / beta * sum(binomial[k] * x**k / (a + k) for k in range(terms))
     # The smaller tail is computed, the larger one is its complement.
-    smaller = 0.5 * jnp.where(x < TAIL_BELOW, far, near)
+    smaller = 0.5 * jnp.where(x < tail_below, far, near)
     return jnp.where(z < 0, jnp.log(smaller), jnp.log1p(-smaller))
 
 

@@ -67,7 +67,8 @@ class Simulated:
     """
 
     dataset: Dataset
-    ipred: tuple[Float[np.ndarray, " samples"], ...]
+    # `_`: patients differ in how many samples they have.
+    ipred: tuple[Float[np.ndarray, " _"], ...]
     phi: Float[np.ndarray, "patients estimated"]
     parameters: Mapping[str, Float[np.ndarray, " patients"]]
     failed: Mapping[str, Mapping[str, float]]

@@ -140,9 +140,10 @@ class PhasesStein2019(AbstractModel):
     )
     caution: ClassVar = (
         "No distribution phase: samples of the first 3 days after infusion are left "
-        "out of a fit unless --from-day 0 keeps them. Whether Table 1 prints spreads as SD or variance is unresolved "
-        "(option `omega_reading`). Covariates and tocilizumab/steroid factors of the "
-        "paper were not significant and are left out."
+        "out of a fit unless --from-day 0 keeps them. Whether Table 1 prints spreads "
+        "as SD or variance is unresolved (option --omega-reading). Covariates and "
+        "tocilizumab/steroid factors of the paper were not significant and are left "
+        "out."
     )
 
     omega_readings: ClassVar = {"SD": spread("SD"), "variance": spread("variance")}

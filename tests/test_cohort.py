@@ -24,8 +24,8 @@ from ckin.protocol import Szcart01
 from ckin.solve import Solver
 
 
-N = 4
-FEW_DAYS = (0.0, 4.0, 7.0, 14.0, 28.0)
+N, MANY = 4, 400
+FEW_DAYS = (0.0, 1.0, 4.0, 7.0, 14.0, 28.0)
 TWO_CYCLES = Szcart01(cycles=2).protocol("two")
 ONE_CYCLE = Szcart01(cycles=1).protocol("one")
 
@@ -64,6 +64,13 @@ def read(seed, people) -> Simulated:
     return simulate(seed, FLAGSHIP, people, sigma=0.4)
 
 
+@pytest.fixture(scope="module")
+def many(seed) -> Simulated:
+    """A model in closed form, without limits."""
+    patients = few(seed, ONE_CYCLE, MANY, limit=None)
+    return simulate(seed, STEIN, patients, sigma=0.5)
+
+
 # Virtual patients
 
 
@@ -75,12 +82,12 @@ def test_doses_are_the_protocol_at_the_patients_weight(people):
         assert patient.lymphodepletion_d == TWO_CYCLES.lymphodepletion_d
 
 
-def test_weights_have_the_stated_median_and_spread(seed):
-    found = [p.covariates["WT"] for p in few(seed, ONE_CYCLE, 2000)]
-    logs = np.log(np.array(found, float) / WEIGHT_MEDIAN_KG)
-    # Standard errors of 2000 patients: SD/44 and SD/63; five of them.
-    assert abs(np.mean(logs)) < 5 * WEIGHT_SD_LOG / 44
-    assert abs(np.std(logs) / WEIGHT_SD_LOG - 1) < 5 / 63
+def test_weights_have_the_stated_median_and_spread(many):
+    found = [float(p.covariates["WT"]) for p in many.dataset.patients]
+    logs = np.log(np.array(found) / WEIGHT_MEDIAN_KG)
+    # Five standard errors, here and below.
+    assert abs(np.mean(logs)) < 5 * WEIGHT_SD_LOG / np.sqrt(MANY)
+    assert abs(np.std(logs) / WEIGHT_SD_LOG - 1) < 5 / np.sqrt(2 * MANY)
 
 
 def test_growing_a_cohort_keeps_its_patients(seed, people):
@@ -120,7 +127,7 @@ def test_limits_are_higher_while_there_is_little_dna(seed):
             since = [sample.time_d - t for t in patient.lymphodepletion_d]
             near = any(0 <= days <= NADIR_D for days in since)
             (high if near else low).append(sample.limit)
-    # 200 patients × 5 samples or more: 1% of the median either side.
+    # 200 patients × 6 samples or more: 1% of the median either side.
     assert np.median(low) == pytest.approx(50.0, rel=0.05)
     assert np.median(high) == pytest.approx(150.0, rel=0.05)
 
@@ -137,8 +144,9 @@ def test_the_same_key_gives_the_same_data(seed, people, read):
 
 
 def test_another_protocol_treats_the_same_people(seed, read):
-    without = Szcart01(cycles=2, ftc_cells_per_kg=0.0).protocol()
-    simulated = simulate(seed, FLAGSHIP, few(seed, without), sigma=0.4)
+    low = Szcart01(cycles=2, ftc_cells_per_kg=2e6).protocol()
+    simulated = simulate(seed, FLAGSHIP, few(seed, low), sigma=0.4)
+    assert not np.array_equal(values(simulated.dataset), values(read.dataset))
     np.testing.assert_array_equal(simulated.phi, read.phi)
 
 
@@ -149,6 +157,16 @@ def test_without_error_and_limits_a_reading_is_the_prediction(seed):
     # No CAR-T before the first infusion.
     assert all(ipred[0] == pytest.approx(FLOOR) for ipred in exact.ipred)
     assert all(np.all(ipred[1:] > FLOOR) for ipred in exact.ipred)
+
+
+def test_a_missed_visit_changes_nobody_else(seed):
+    patients = few(seed, ONE_CYCLE)
+    missed = dataclasses.replace(patients[0], samples=patients[0].samples[:3])
+    whole = simulate(seed, STEIN, patients, sigma=0.5)
+    ragged = simulate(seed, STEIN, (missed, *patients[1:]), sigma=0.5)
+    assert ragged.dataset.patients[1:] == whole.dataset.patients[1:]
+    assert ragged.dataset.patients[0].samples == whole.dataset.patients[0].samples[:3]
+    assert [len(each) for each in ragged.ipred] == [4, *map(len, whole.ipred[1:])]
 
 
 def test_a_sample_is_below_exactly_when_it_is_under_its_own_limit(seed, people, read):
@@ -182,25 +200,17 @@ def test_an_assay_of_the_backbone_counts_feeding_cells_too(seed, people, read):
     assert fed == N
 
 
-def test_patients_spread_as_omega_says(seed):
-    patients = virtual_patients(
-        seed, ONE_CYCLE, 2000, sample_days=(7.0,), follow_up_days=(28.0,)
-    )
-    simulated = simulate(seed, STEIN, patients, sigma=0.5)
+def test_patients_spread_as_omega_says(many):
     where = list(STEIN.vary_index)
-    eta = (simulated.phi - np.asarray(STEIN.typical_phi()))[:, where] / STEIN.omega
-    # Standard errors 1/44 and 1/63; five of them.
-    assert np.max(np.abs(np.mean(eta, axis=0))) < 5 / 44
-    assert np.max(np.abs(np.std(eta, axis=0) - 1)) < 5 / 63
-    own = np.stack([simulated.parameters[name] for name in STEIN.estimate], axis=-1)
-    back = STEIN.to_phi(jnp.asarray(own))
-    np.testing.assert_allclose(back, simulated.phi, rtol=1e-9)
+    eta = (many.phi - np.asarray(STEIN.typical_phi()))[:, where] / STEIN.omega
+    assert np.max(np.abs(np.mean(eta, axis=0))) < 5 / np.sqrt(MANY)
+    assert np.max(np.abs(np.std(eta, axis=0) - 1)) < 5 / np.sqrt(2 * MANY)
+    own = np.stack([many.parameters[name] for name in STEIN.estimate], axis=-1)
+    np.testing.assert_allclose(STEIN.to_phi(jnp.asarray(own)), many.phi, rtol=1e-9)
 
 
-def test_errors_spread_as_sigma_says(seed):
-    patients = few(seed, ONE_CYCLE, 400, limit=None)
-    simulated = simulate(seed, STEIN, patients, sigma=0.5)
-    errors = np.log(values(simulated.dataset)) - np.log(np.concatenate(simulated.ipred))
+def test_errors_spread_as_sigma_says(many):
+    errors = np.log(values(many.dataset)) - np.log(np.concatenate(many.ipred))
     n = errors.size
     assert abs(np.mean(errors)) < 5 * 0.5 / np.sqrt(n)
     assert abs(np.std(errors) / 0.5 - 1) < 5 / np.sqrt(2 * n)

@@ -1,7 +1,7 @@
 """Models with answers known on paper, and small cohorts of them."""
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -95,6 +95,11 @@ class Share(AbstractModel):
         return {"copies_per_ug": y.level}
 
 
+def made(cls: type[AbstractModel], **values: Any) -> Any:
+    """The model with these values; a type checker takes class variables for fields."""
+    return cls(**values)
+
+
 def sample(time_d: float, value: float, *, below: bool = False, **other) -> Sample:
     """A qPCR sample; its value is the limit where it is `below`."""
     limit = value if below else None
@@ -121,7 +126,9 @@ def patient(
 
 
 def dataset(patients: Sequence[Patient]) -> Dataset:
-    return Dataset("by hand", tuple(patients), {"qpcr": "copies/ug"}, True, (), "0" * 64)
+    return Dataset(
+        "by hand", tuple(patients), {"qpcr": "copies/ug"}, True, (), "0" * 64
+    )
 
 
 def line_cohort(

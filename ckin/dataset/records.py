@@ -178,11 +178,14 @@ class Dataset:
             notes += (f"cycles after cycle {n}: {', '.join(gone)} left out",)
         return dataclasses.replace(self, patients=patients, notes=notes)
 
-    def from_day(self, day: float, reason: str) -> "Dataset":
-        """The same patients without the samples of the first days.
+    def between_days(self, first: float, last: float, reason: str) -> "Dataset":
+        """The same patients with the samples of some days after the first infusion.
+
+        Doses stay: they act on what is kept.
 
         Args:
-            day: days after each patient's first infusion; samples before it go.
+            first: samples before this day go.
+            last: samples after this day go.
             reason: why, for the note that counts them.
         """
         patients = tuple(
@@ -191,7 +194,7 @@ class Dataset:
                 samples=tuple(
                     sample
                     for sample in patient.samples
-                    if sample.time_d - patient.first_infusion_d >= day
+                    if first <= sample.time_d - patient.first_infusion_d <= last
                 ),
             )
             for patient in self.patients
@@ -200,7 +203,12 @@ class Dataset:
         gone -= sum(len(patient.samples) for patient in patients)
         if not gone:
             return self
-        note = f"{counted(gone, 'sample')} before day {day:g} left out: {reason}"
+        span = (
+            f"before day {first:g}" if last == float("inf") else f"after day {last:g}"
+        )
+        if first > 0 and last < float("inf"):
+            span = f"before day {first:g} or after day {last:g}"
+        note = f"{counted(gone, 'sample')} {span} left out: {reason}"
         return dataclasses.replace(self, patients=patients, notes=(*self.notes, note))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ckin.dataset.cells import MISSING
-from ckin.dataset.records import Dataset, Patient
+from ckin.dataset.records import Dataset, Patient, Sample
 from ckin.dataset.rows import LONGEST_D, TKI
 from ckin.errors import InputError
 from ckin.protocol import LYMPHODEPLETION, Dose
@@ -49,6 +49,8 @@ def write_dataset(
             ckin did not write lies in the way.
     """
     path = Path(path)
+    if not dataset.patients:
+        raise InputError(f"there is no patient to write to {path}")
     per_kg = _per_kg(dataset)
     others = sorted(
         {name for patient in dataset.patients for name in patient.covariates}
@@ -114,15 +116,7 @@ def _rows(
             "predictions"
         )
     for index, sample in enumerate(samples):
-        row = {
-            "EVID": "0",
-            "DV": _number(sample.value, digits),
-            "DVID": sample.assay,
-            "CENS": str(int(sample.below)),
-            "LIMIT": "" if sample.limit is None else _number(sample.limit, digits),
-            "OCC": str(sample.cycle),
-            "AFTER": str(int(sample.after)),
-        }
+        row = _observed(sample, digits)
         if ipred is not None:
             row["IPRED"] = _number(ipred[index], digits)
         timed.append((sample.time_d, 4 if sample.after else 2, row))
@@ -144,6 +138,18 @@ def _rows(
             "for a slip: leave one out"
         )
     return rows
+
+
+def _observed(sample: Sample, digits: int | None) -> dict[str, str]:
+    return {
+        "EVID": "0",
+        "DV": _number(sample.value, digits),
+        "DVID": sample.assay,
+        "CENS": str(int(sample.below)),
+        "LIMIT": "" if sample.limit is None else _number(sample.limit, digits),
+        "OCC": str(sample.cycle),
+        "AFTER": str(int(sample.after)),
+    }
 
 
 def _per_kg(dataset: Dataset) -> bool:

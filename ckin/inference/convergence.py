@@ -64,15 +64,22 @@ def verdict(
         unsolved: (draw, patient) pairs whose ODE failed among those re-solved.
     """
     reasons = []
-    worst = table["r_hat"].idxmax()
+    unknown = [name for name in table.index if not np.isfinite(table.loc[name]).all()]
+    if unknown:
+        reasons.append(
+            f"R-hat or effective sample size of {unknown[0]} cannot be computed: "
+            "sample 2 chains or more, and longer (--chains, --draws)"
+        )
+    table = table.drop(index=unknown)
     if not (table["r_hat"] < RHAT_LIMIT).all():
+        worst = table["r_hat"].idxmax()
         reasons.append(
             f"R-hat of {worst} is {table['r_hat'][worst]:.3f} (limit {RHAT_LIMIT}): "
             "the chains do not agree; sample longer (--draws, --warmup)"
         )
     for column, words in (("ess_bulk", "bulk"), ("ess_tail", "tail")):
-        lowest = table[column].idxmin()
         if not (table[column] > ESS_LIMIT).all():
+            lowest = table[column].idxmin()
             reasons.append(
                 f"{words} effective sample size of {lowest} is "
                 f"{table[column][lowest]:.0f} (limit {ESS_LIMIT:.0f}): "
@@ -88,6 +95,4 @@ def verdict(
         reasons.append(
             f"{unsolved} solves failed among the draws: their predictions are missing"
         )
-    return Verdict(
-        not reasons and bool(np.isfinite(table.values).all()), tuple(reasons)
-    )
+    return Verdict(not reasons, tuple(reasons))

@@ -14,7 +14,7 @@ import numpy as np
 from ckin.dataset import Dataset
 from ckin.inference.convergence import Verdict, verdict
 from ckin.inference.density import Density, make_density
-from ckin.inference.geometry import Geometry
+from ckin.inference.geometry import Geometry, first_geometry
 from ckin.inference.laplace import PopulationLaplace, fit_laplace
 from ckin.inference.nuts import Draws, Info, joined, sample, start_chains, warm_up
 from ckin.inference.predict import sample_log_likelihoods
@@ -89,7 +89,7 @@ def fit(
     laplace = fit_laplace(
         density, laplace_key, lambda done, total: report("starts", done, total)
     )
-    geometry = Geometry(laplace.u, laplace.factor, laplace.quadratics)
+    geometry = first_geometry(laplace)
     started = time.perf_counter()
     if method == "map":
         result = _laplace_draws(density, geometry, sample_key, chains, draws)
@@ -175,7 +175,7 @@ def _finish(
     likelihood, solved = sample_log_likelihoods(
         density,
         jnp.asarray(u.reshape(-1, u.shape[-1])),
-        jnp.asarray(eta.reshape(-1, *eta.shape[2:])),
+        jnp.asarray(eta.reshape(info.lp.size, *eta.shape[2:])),
     )
     likelihood = np.asarray(likelihood).reshape(*u.shape[:2], *likelihood.shape[1:])
     unsolved = int((~np.asarray(solved)).sum())

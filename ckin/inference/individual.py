@@ -26,8 +26,8 @@ from ckin.population import log_readings
 from ckin.population.model import patient_phi
 
 
-CANDIDATES = 64
-MAP_STEPS = 200
+CANDIDATES = 48
+MAP_STEPS = 120
 
 # Half-width of the expansion along a coordinate that patients share (a typical value
 # without variation, log σ): about its posterior SD in a cohort of tens.

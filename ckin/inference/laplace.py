@@ -87,12 +87,15 @@ def conditional(
     """Normal approximation of every patient's η given the population."""
     log_sigma = jnp.broadcast_to(jnp.log(hyper.sigma), (hyper.centre.shape[0], 1))
     shift = jnp.concatenate([hyper.centre, log_sigma], axis=1) - quads.at
-    pull = jnp.einsum("nij,nj->ni", quads.hessian, shift)
-    value = quads.value + jnp.sum(shift * (quads.gradient - 0.5 * pull), axis=1)
+    # Data say less of φ the larger σ is: as 1/σ², exactly so for normal readings.
+    share = jnp.ones_like(shift).at[:, :-1].set(jnp.exp(-2.0 * shift[:, -1:]))
+    gradient, hessian = quads.gradient * share, quads.hessian * share[:, :, None]
+    pull = jnp.einsum("nij,nj->ni", hessian, shift)
+    value = quads.value + jnp.sum(shift * (gradient - 0.5 * pull), axis=1)
     index, omega = np.array(vary_index, dtype=int), hyper.omega
-    slope = (quads.gradient - pull)[:, index].T
-    hessian = jnp.moveaxis(quads.hessian[:, index][:, :, index], 0, 2)
-    precision = (omega[:, None] * omega)[:, :, None] * hessian
+    slope = (gradient - pull)[:, index].T
+    stiffness = jnp.moveaxis(hessian[:, index][:, :, index], 0, 2)
+    precision = (omega[:, None] * omega)[:, :, None] * stiffness
     factor = cholesky(precision + jnp.eye(len(index))[:, :, None])
     half = solve_lower(factor, omega[:, None] * slope)
     log_det = jnp.sum(jnp.log(jnp.einsum("iin->in", factor)), axis=0)
@@ -116,7 +119,7 @@ def cholesky(matrix: Float[Array, "d d patients"]) -> Float[Array, "d d patients
         column = jnp.where(np.arange(size)[:, None] >= j, column, 0.0)
         matrix = matrix - column[:, None] * column[None, :]
         columns.append(column)
-    return jnp.stack(columns, axis=1)
+    return jnp.stack(columns, axis=1) if columns else matrix
 
 
 def solve_lower(
@@ -127,7 +130,7 @@ def solve_lower(
     for j in range(right.shape[0]):
         x.append(right[j] / factor[j, j])
         right = right - factor[:, j] * x[j]
-    return jnp.stack(x)
+    return jnp.stack(x) if x else right
 
 
 def solve_upper(

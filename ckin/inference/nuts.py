@@ -2,8 +2,8 @@
 
 Chains advance together, one `vmap` lane each. Warm-up is short because the geometry
 is known beforehand: windows that adapt the one step size of all chains, and between
-windows the population's centre and factor and the patients' scales are re-estimated
-from all chains pooled. Every chunk is one call of one compiled function and all state
+windows the coordinates of the population and of each patient are fitted to the draws
+of all chains pooled. Every chunk is one call of one compiled function and all state
 is explicit (`Chains`), so that progress can be shown between chunks.
 """
 
@@ -15,7 +15,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax.adaptation.step_size import dual_averaging_adaptation
+from blackjax.adaptation.step_size import (
+    DualAveragingAdaptationState,
+    dual_averaging_adaptation,
+)
 from blackjax.mcmc.hmc import HMCState
 from jax import lax
 
@@ -24,8 +27,8 @@ from ckin.inference.density import Density
 from ckin.inference.geometry import Geometry
 
 
-# Stan's default is 0.8; the kinks of piecewise models (a peak day) ask for more.
-TARGET_ACCEPTANCE = 0.85
+# Stan's default.
+TARGET_ACCEPTANCE = 0.8
 MAX_DOUBLINGS = 8
 CHUNK = 25
 # Shares of warm-up spent in each window; the metric is re-estimated after all but
@@ -65,7 +68,7 @@ class Chains(eqx.Module):
     Attributes:
         state: positions (chains, dimensions), log densities and their gradients.
         averaging: step size of all chains, and what adapts it.
-        inverse_mass: diagonal metric, shape (dimensions,).
+        inverse_mass: diagonal metric, shape (dimensions,): ones, geometry does it all.
         geometry: coordinates.
         key: of the transitions to come.
         leapfrogs: gradient evaluations so far, of all chains.
@@ -73,7 +76,7 @@ class Chains(eqx.Module):
     """
 
     state: HMCState
-    averaging: NamedTuple
+    averaging: DualAveragingAdaptationState
     inverse_mass: Float[Array, " dimensions"]
     geometry: Geometry
     key: Array
@@ -273,33 +276,24 @@ def _joined(rows: list) -> list[np.ndarray]:
 
 
 def _retuned(density: Density, chains: Chains, positions: np.ndarray) -> Chains:
-    """New coordinates of the population and scales of the patients, from all chains.
+    """Coordinates fitted to a window of draws of all chains.
 
     Args:
         density: the posterior.
-        chains: at the end of a window.
-        positions: of that window, (chains, draws, dimensions).
+        chains: at the end of the window.
+        positions: of the window, (chains, draws, dimensions).
     """
-    n_hyper = density.n_hyper
     flat = positions.reshape(-1, positions.shape[-1])
-    w, z = flat[:, :n_hyper], flat[:, n_hyper:]
     # Draws are correlated: count a tenth of them as information.
     count = flat.shape[0] / 10.0
-    weight = count / (count + PRIOR_WEIGHT)
-    covariance = weight * np.cov(w.T) + (1.0 - weight) * np.eye(n_hyper)
-    factor = np.asarray(chains.geometry.factor)
-    centre = np.asarray(chains.geometry.centre) + factor @ (weight * w.mean(0))
-    geometry, moved = chains.geometry.recentred(
-        jnp.asarray(centre),
-        jnp.asarray(factor @ np.linalg.cholesky(covariance)),
-        chains.state.position,
+    geometry, moved = chains.geometry.fitted_to(
+        flat, chains.state.position, count / (count + PRIOR_WEIGHT)
     )
-    scale = weight * z.var(axis=0) + (1.0 - weight)
     state, averaging = _placed(density, geometry, moved, jnp.asarray(chains.step_size))
     return Chains(
         state,
         averaging,
-        jnp.concatenate([jnp.ones(n_hyper), jnp.asarray(scale)]),
+        chains.inverse_mass,
         geometry,
         chains.key,
         leapfrogs=chains.leapfrogs,

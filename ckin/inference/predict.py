@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ckin._types import Array, Float
+from ckin._types import Array, ArrayLike, Float
 from ckin.inference.density import Density
 from ckin.population import log_readings
-from ckin.solve import solve
+from ckin.solve import Grid, make_grids, solve
 
 
 # Draws behind a band: its 5% and 95% edges are then good to a few percent of its width.
@@ -18,25 +18,35 @@ BAND_PROBABILITIES = (0.05, 0.5, 0.95)
 
 
 @eqx.filter_jit
-def _curves(density: Density, u: Array, eta: Array, time_d: Array):
+def _curves(density: Density, u: Array, eta: Array, time_d: Array, grid: Grid):
     """Log readings of every patient at common times, one draw after another."""
 
     def one_draw(draw):
         phi = density.patient_phi(*draw)
 
-        def one(phi, known, events):
+        def one(phi, known, events, grid):
             model = density.population.patient_model(phi, known)
-            trajectory = solve(model, events, time_d, solver=density.solver)
+            trajectory = solve(model, events, time_d, solver=density.solver, grid=grid)
             reading = density.population.assay.predict(model, trajectory.states)
             return jnp.where(trajectory.ok, reading, jnp.nan)
 
-        return jax.vmap(one)(phi, density.data.known, density.data.events)
+        return jax.vmap(one)(phi, density.data.known, density.data.events, grid)
 
     return lax.map(one_draw, (u, eta))
 
 
+def _log_curves(density: Density, u: ArrayLike, eta: ArrayLike, time_d: np.ndarray):
+    shape = (density.data.n_patients, len(time_d))
+    times = np.broadcast_to(time_d, shape)
+    grid = make_grids(density.data.events, times, np.zeros(shape, bool))
+    return _curves(density, jnp.asarray(u), jnp.asarray(eta), jnp.asarray(time_d), grid)
+
+
 def individual_curves(
-    density: Density, u: Array, eta: Array, time_d: Float[np.ndarray, " times"]
+    density: Density,
+    u: ArrayLike,
+    eta: ArrayLike,
+    time_d: Float[np.ndarray, " times"],
 ) -> Float[np.ndarray, "patients times probabilities"]:
     """Error-free readings of each patient: quantiles over draws, on the assay's scale.
 
@@ -46,21 +56,22 @@ def individual_curves(
         eta: (draws, patients, varying).
         time_d: days, not decreasing.
     """
-    curves = np.asarray(_curves(density, u, eta, jnp.asarray(time_d)))
-    return _quantiles(curves, axis=0)
+    curves = _log_curves(density, u, eta, time_d)
+    return _quantiles(np.asarray(curves), axis=0)
 
 
 def population_curve(
-    density: Density, u: Array, key: Array, time_d: Float[np.ndarray, " times"]
+    density: Density, u: ArrayLike, key: Array, time_d: Float[np.ndarray, " times"]
 ) -> Float[np.ndarray, "times probabilities"]:
     """Readings of new patients with error: quantiles over draws and patients.
 
     New patients take the doses and covariates of the patients in the data, and a
     random variation of their own: what a further patient's sample may read.
     """
+    u = jnp.asarray(u)
     eta_key, noise_key = jax.random.split(key)
     eta = jax.random.normal(eta_key, (u.shape[0], *density.eta_shape))
-    curves = _curves(density, u, eta, jnp.asarray(time_d))
+    curves = _log_curves(density, u, eta, time_d)
     sigma = jax.vmap(lambda u: density.hyper(u).sigma)(u)
     noisy = density.population.assay.draw(noise_key, curves, sigma[:, None, None])
     return _quantiles(np.asarray(noisy).reshape(-1, len(time_d)), axis=0)

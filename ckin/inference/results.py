@@ -51,7 +51,7 @@ class Fit:
     def thinned(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """`n` draws of (u, η), evenly spaced over all chains."""
         u = self.u.reshape(-1, self.u.shape[-1])
-        eta = self.eta.reshape(-1, *self.eta.shape[2:])
+        eta = self.eta.reshape(u.shape[0], *self.eta.shape[2:])
         rows = np.linspace(0, u.shape[0] - 1, min(n, u.shape[0])).astype(int)
         return u[rows], eta[rows]
 

@@ -179,7 +179,9 @@ def value_axis(axes: Axes, limits: tuple[float, float], strip_rows: int) -> None
     axes.spines["left"].set_bounds(floor, top)
     axes.add_patch(
         Rectangle(
-            *((0, 0), 1, strip),
+            (0, 0),
+            1,
+            strip,
             transform=axes.transAxes,
             facecolor="white",
             edgecolor="none",
@@ -288,7 +290,8 @@ def product_key(products: Iterable[str]) -> list[tuple]:
     return [
         (
             Line2D(
-                *([], []),
+                [],
+                [],
                 color=PRODUCT_COLOURS[product],
                 marker="|",
                 markersize=9,

@@ -90,15 +90,17 @@ def log_readings(
 ) -> tuple[Float[Array, "patients samples"], Bool[Array, " patients"]]:
     """Natural log of error-free readings of every patient, and who was solved."""
 
-    def one(phi, known, events, time_d, after):
+    def one(phi, known, events, grid, time_d, after):
         model = population.patient_model(phi, known)
-        trajectory = solve(model, events, time_d, after=after, solver=solver)
+        trajectory = solve(model, events, time_d, after=after, solver=solver, grid=grid)
         reading = population.assay.predict(model, trajectory.states)
         solved = trajectory.ok & jnp.all(jnp.isfinite(reading))
         # A failed patient must not leak inf or NaN into anyone's gradient.
         return jnp.where(solved, reading, 0.0), solved
 
-    return jax.vmap(one)(phi, data.known, data.events, data.time_d, data.after)
+    return jax.vmap(one)(
+        phi, data.known, data.events, data.grid, data.time_d, data.after
+    )
 
 
 def population_model(

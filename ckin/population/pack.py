@@ -15,6 +15,7 @@ from ckin.errors import InputError
 from ckin.model import name_of, parameters
 from ckin.population.specification import Population
 from ckin.protocol import EventTable, event_table, pad_events
+from ckin.solve import Grid, make_grids
 
 
 class PackError(InputError):
@@ -27,6 +28,7 @@ class Packed(eqx.Module):
     Attributes:
         ids: patient identifiers.
         events: event tables, padded.
+        grid: steps that hold them and the samples, padded.
         time_d: sample times, days, shape (patients, samples), padded with the last.
         after: sample drawn after the dose given at the same time.
         log_value: natural log of the reading; of the limit where `below`.
@@ -38,6 +40,7 @@ class Packed(eqx.Module):
 
     ids: tuple[str, ...] = eqx.field(static=True)
     events: EventTable
+    grid: Grid
     time_d: Float[Array, "patients samples"]
     after: Bool[Array, "patients samples"]
     log_value: Float[Array, "patients samples"]
@@ -81,9 +84,11 @@ def pack(dataset: Dataset, population: Population) -> Packed:
         key: jnp.asarray(np.stack([_pad(rows[key], width) for rows in samples]))
         for key in samples[0]
     }
+    events = jax.tree.map(lambda *rows: jnp.asarray(np.stack(rows)), *tables)
     return Packed(
         ids=tuple(patient.id for patient in patients),
-        events=jax.tree.map(lambda *rows: jnp.asarray(np.stack(rows)), *tables),
+        events=events,
+        grid=make_grids(events, columns["time_d"], columns["after"]),
         known=_known(patients, population),
         covariates=jnp.asarray(_covariates(patients, population)),
         **columns,

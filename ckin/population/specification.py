@@ -29,8 +29,8 @@ OMEGA_PRIOR_SD_LOG = 0.5
 # Prior SD of a covariate coefficient, on the φ scale per unit of the covariate.
 BETA_PRIOR_SD = 0.5
 
-# |φ - φ_default| is clipped here: e^±12 covers any biology, and keeps a wild trial
-# step of a sampler from overflowing into NaN.
+# |φ - φ_default| of a logarithm or logit is clipped here: e^±12 covers any biology,
+# and keeps a wild trial step of a sampler from overflowing into NaN.
 PHI_REACH = 12.0
 
 
@@ -120,7 +120,13 @@ class Population(eqx.Module):
     def from_phi(self, phi: Float[Array, "*batch estimated"]) -> Array:
         """Inverse of `to_phi`, of any φ (see `PHI_REACH`)."""
         middle = self.typical_phi()
-        phi = jnp.clip(phi, middle - PHI_REACH, middle + PHI_REACH)
+        reach = jnp.array(
+            [
+                jnp.inf if info.scale == "identity" else PHI_REACH
+                for info in self.info.values()
+            ]
+        )
+        phi = jnp.clip(phi, middle - reach, middle + reach)
         return self._by_scale(phi, {"log": jnp.exp, "logit": expit})
 
     def _by_scale(self, array, change):
@@ -164,10 +170,8 @@ def population(
     known = parameters(model)
     if estimate is None:
         estimate = tuple(name for name, info in known.items() if info.estimate)
-    if vary is None:
-        vary = tuple(n for n in estimate if known[n].omega is not None)
-    estimate = tuple(dict.fromkeys([*estimate, *vary]))
-    for name in [*estimate, *(effect.parameter for effect in covariates)]:
+    named = [*estimate, *(vary or ()), *(effect.parameter for effect in covariates)]
+    for name in named:
         if name not in known:
             raise InputError(
                 f"{name_of(model)} has no parameter {name!r}; it has {', '.join(known)}"
@@ -177,6 +181,9 @@ def population(
                 f"parameter {name} of {name_of(model)} has no prior, "
                 "so it cannot be estimated: give it one in the model file"
             )
+    if vary is None:
+        vary = tuple(n for n in estimate if known[n].omega is not None)
+    estimate = tuple(dict.fromkeys([*estimate, *vary]))
     for effect in covariates:
         if effect.parameter not in estimate:
             raise InputError(

@@ -1,4 +1,4 @@
-"""Model and events -> trajectories of one patient.
+"""The way of `solve`, and the adaptive walk from event to event (diffrax).
 
 The time line is cut at every event. A `lax.scan` walks over the pieces: what is given
 at an event is added to the state, the ODE is solved to the next event, and the samples
@@ -28,6 +28,7 @@ from ckin.model import (
     to_solver_scale,
 )
 from ckin.protocol import EventTable
+from ckin.solve.grid import Grid, walk_grid
 
 
 # A qPCR error is about 0.5 on the log scale and a NUTS gradient wants about 1e-6.
@@ -41,8 +42,8 @@ class Solver(eqx.Module):
     """How to integrate: diffrax solver, tolerances, and how gradients are taken.
 
     Attributes:
-        method: a diffrax solver; `None` uses the model's closed form where it has
-            one and Tsit5 where it does not.
+        method: a diffrax solver to use adaptively; `None` takes the model's closed
+            form, else the grid if one is given, else Tsit5.
         rtol: relative tolerance per step.
         atol: absolute tolerance per step, of log states and of scaled cells.
         max_steps: steps per piece after which the solve has failed.
@@ -78,6 +79,7 @@ def solve(
     *,
     after: Array | np.ndarray | None = None,
     solver: Solver | None = None,
+    grid: Grid | None = None,
 ) -> Trajectory:
     """Trajectory of one patient.
 
@@ -87,6 +89,7 @@ def solve(
         time_d: sample times, days, not decreasing, shape (times,).
         after: True where a sample at the time of an event is taken after it.
         solver: how to integrate.
+        grid: steps that hold `events` and `time_d` (`make_grid`).
 
     Returns:
         States at `time_d`. Samples before the first event see the initial state.
@@ -97,6 +100,8 @@ def solve(
         exact = model.closed_form(time_d)
         if exact is not None:
             return Trajectory(time_d, exact, jnp.array(True))
+        if grid is not None and not model.switch_times():
+            return Trajectory(time_d, *walk_grid(model, grid))
     after = jnp.zeros(time_d.shape, bool) if after is None else jnp.asarray(after)
     return _walk(model, events, time_d, after, solver)
 

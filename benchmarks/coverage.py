@@ -1,0 +1,121 @@
+"""Do 90% intervals hold the truth 90% of the time? Run: python benchmarks/coverage.py
+
+Cohorts of the size and sampling of the synthetic one (34 patients, first cycle) are
+simulated from `phases_stein2019`, each with typical values and spreads drawn from the
+prior, so that the nominal rate is exactly what a correct sampler reaches on average.
+Each is fitted by NUTS as `ckin fit` does. One line a cohort goes to a CSV as it ends;
+a run that was stopped goes on where it was.
+"""
+
+import argparse
+import csv
+import dataclasses
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from ckin.assay import qpcr
+from ckin.cohort import simulate, virtual_patients
+from ckin.inference import fit
+from ckin.library import load_model
+from ckin.population import Population, population
+from ckin.protocol import Szcart01
+
+
+PATIENTS = 34
+FOLLOW_UP_D = (56.0, 91.0, 182.0, 273.0, 365.0)
+
+
+def draw_truth(key, whole: Population) -> tuple[Population, dict[str, float], float]:
+    """A population drawn from the prior, its values by name, and the error SD."""
+    from ckin.assay import SIGMA_PRIOR
+    from ckin.population.specification import OMEGA_PRIOR_SD_LOG
+
+    keys = jax.random.split(key, len(whole.estimate) + 2)
+    typical = {
+        name: float(info.prior.sample(k))
+        for (name, info), k in zip(whole.info.items(), keys[:-2], strict=True)
+    }
+    noise = np.asarray(jax.random.normal(keys[-2], (len(whole.vary),)))
+    omega = np.array(whole.omega) * np.exp(OMEGA_PRIOR_SD_LOG * noise)
+    sigma = float(SIGMA_PRIOR.sample(keys[-1]))
+    truth = dataclasses.replace(
+        whole, model=whole.model.with_values(**typical), omega=tuple(map(float, omega))
+    )
+    values = typical | {
+        f"omega_{n}": float(w) for n, w in zip(whole.vary, omega, strict=True)
+    }
+    return truth, values | {"sigma_qpcr": sigma}, sigma
+
+
+def one_cohort(seed: int) -> list[dict[str, object]]:
+    whole = population(load_model("phases_stein2019"), qpcr())
+    truth, values, sigma = draw_truth(jax.random.key(1000 + seed), whole)
+    people = virtual_patients(
+        jax.random.key(2000 + seed),
+        Szcart01(cycles=1).protocol(),
+        PATIENTS,
+        follow_up_days=FOLLOW_UP_D,
+    )
+    made = simulate(jax.random.key(3000 + seed), truth, people, sigma=sigma)
+    data = made.dataset.between_days(3.0, np.inf, "as ckin fit does")
+    began = time.perf_counter()
+    result = fit(data, whole, warmup=300, draws=500, seed=seed)
+    seconds = time.perf_counter() - began
+    rows = []
+    for row in result.summary.to_dict("records"):
+        if row["parameter"] in values:
+            true = values[row["parameter"]]
+            rows.append(
+                {
+                    "seed": seed,
+                    "parameter": row["parameter"],
+                    "true": true,
+                    "q05": row["q05"],
+                    "q50": row["q50"],
+                    "q95": row["q95"],
+                    "inside": int(row["q05"] <= true <= row["q95"]),
+                    "converged": int(result.verdict.converged),
+                    "draws": result.manifest["draws"],
+                    "divergences": result.manifest["divergences"],
+                    "below_share": round(
+                        result.manifest["samples_below_limit"]
+                        / result.manifest["samples"],
+                        3,
+                    ),
+                    "seconds": round(seconds, 1),
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cohorts", type=int, default=20)
+    parser.add_argument(
+        "--out", type=Path, default=Path("benchmarks/results/coverage.csv")
+    )
+    args = parser.parse_args()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    done = set()
+    if args.out.exists():
+        with args.out.open() as file:
+            done = {int(row["seed"]) for row in csv.DictReader(file)}
+    for seed in range(args.cohorts):
+        if seed in done:
+            continue
+        rows = one_cohort(seed)
+        new = not args.out.exists()
+        with args.out.open("a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            if new:
+                writer.writeheader()
+            writer.writerows(rows)
+        inside = sum(int(row["inside"]) for row in rows)
+        print(f"cohort {seed}: {inside}/{len(rows)} inside, {rows[0]}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

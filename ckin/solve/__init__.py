@@ -1,0 +1,13 @@
+"""Model and events -> trajectories of one patient.
+
+`solve` takes the quickest exact enough way: the model's closed form where it has one;
+a fixed grid where the caller has made one (fits do: `make_grid`, RK4, no step-size
+search); diffrax's adaptive Tsit5 otherwise, which is also the referee of the grid.
+"""
+
+from ckin.solve.adaptive import Solver as Solver
+from ckin.solve.adaptive import Trajectory as Trajectory
+from ckin.solve.adaptive import solve as solve
+from ckin.solve.grid import Grid as Grid
+from ckin.solve.grid import make_grid as make_grid
+from ckin.solve.grid import make_grids as make_grids

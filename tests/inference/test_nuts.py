@@ -1,0 +1,146 @@
+"""Laws of the sampler: the posterior it finds, seeds, and going on."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+from ckin.inference.convergence import diagnostics
+from ckin.inference.geometry import first_geometry
+from ckin.inference.nuts import CHUNK, joined, sample, start_chains, warm_up
+
+
+CHAINS, WARMUP, DRAWS = 2, 150, 300
+
+
+def run(density, geometry, seed=0):
+    chains = start_chains(density, geometry, jax.random.key(seed), chains=CHAINS)
+    chains = warm_up(density, chains, WARMUP)
+    return chains, *sample(density, chains, DRAWS)
+
+
+@pytest.fixture(scope="module")
+def informed(line, laplace):
+    """(chains after warm-up, chains after sampling, draws) in whitened coordinates."""
+    return run(line, first_geometry(laplace))
+
+
+@pytest.fixture(scope="module")
+def plain(line, laplace):
+    """The same posterior, non-centred, from a population centre that is off."""
+    nothing = jax.tree.map(jnp.zeros_like, laplace.quadratics)
+    centre = laplace.u + 0.5 * jnp.sqrt(jnp.diag(laplace.factor @ laplace.factor.T))
+    geometry = dataclasses.replace(
+        first_geometry(laplace), centre=centre, quadratics=nothing
+    )
+    return run(line, geometry, seed=1)
+
+
+def moments(draws):
+    """Mean, and Monte Carlo error of it, of every population parameter and η."""
+    flat = np.concatenate([draws.u, draws.eta.reshape(*draws.eta.shape[:2], -1)], -1)
+    names = [str(i) for i in range(flat.shape[-1])]
+    each = xr.Dataset(
+        {name: (("chain", "draw"), flat[..., i]) for i, name in enumerate(names)}
+    )
+    ess = diagnostics(each)["ess_bulk"].to_numpy()
+    return flat.mean((0, 1)), flat.std((0, 1)), np.sqrt(flat.var((0, 1)) / ess)
+
+
+def test_whitened_and_plain_coordinates_give_one_posterior(informed, plain):
+    mean, spread, error = moments(informed[2])
+    other_mean, other_spread, other_error = moments(plain[2])
+    # 13 numbers at once: 4.5 standard errors is one run in 10,000.
+    gap = np.abs(mean - other_mean) / np.hypot(error, other_error)
+    assert gap.max() < 4.5, gap
+    # SDs of some hundred independent draws, to 5 standard errors.
+    np.testing.assert_allclose(spread, other_spread, rtol=0.35)
+
+
+def test_the_posterior_mean_is_near_the_mode_where_it_is_nearly_normal(
+    informed, laplace
+):
+    mean, spread, _ = moments(informed[2])
+    # Typical values: symmetric, so mean and mode agree to a part of an SD.
+    gap = (mean[:2] - np.asarray(laplace.u)[:2]) / spread[:2]
+    assert np.abs(gap).max() < 0.4
+
+
+def test_whitened_coordinates_need_no_more_gradients_than_plain_ones(informed, plain):
+    assert informed[2].info.n_steps.mean() <= 1.1 * plain[2].info.n_steps.mean()
+
+
+def test_the_kept_log_density_is_that_of_the_draw(line, informed):
+    chains, _, draws = informed
+    geometry = chains.geometry
+    u, eta = draws.u[0, -1], draws.eta[0, -1]
+    natural = line.log_density(jnp.asarray(u), jnp.asarray(eta))
+    # The position of a draw: find log det by mapping the last state of chain 0.
+    last = informed[1].state.position[0]
+    found_u, found_eta, log_det = geometry.to_natural(line, last)
+    np.testing.assert_allclose(found_u, u, rtol=1e-12)
+    np.testing.assert_allclose(found_eta, eta, rtol=1e-10, atol=1e-12)
+    assert draws.info.lp[0, -1] == pytest.approx(float(natural + log_det), rel=1e-10)
+
+
+def numbers(tree: Any) -> list[Any]:
+    """Leaves of a tree, a key as its bits."""
+    return [
+        jax.random.key_data(leaf)
+        if jnp.issubdtype(getattr(leaf, "dtype", float), jax.dtypes.prng_key)
+        else leaf
+        for leaf in jax.tree.leaves(tree)
+    ]
+
+
+def same(one: Any, other: Any) -> bool:
+    pairs = zip(numbers(one), numbers(other), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_sampling_in_two_goes_is_sampling_in_one(line, informed):
+    chains = informed[0]
+    end, whole = sample(line, chains, 2 * CHUNK)
+    middle, first = sample(line, chains, CHUNK)
+    last, second = sample(line, middle, CHUNK)
+    assert same(joined([first, second]), whole)
+    assert same(last, end)
+    # The start of what the fixture drew from the same chains.
+    np.testing.assert_array_equal(informed[2].u[:, : 2 * CHUNK], whole.u)
+
+
+def test_the_same_state_draws_the_same_and_another_key_another(line, informed):
+    chains = informed[0]
+    _, once = sample(line, chains, CHUNK)
+    _, again = sample(line, chains, CHUNK)
+    assert same(once, again)
+    other = dataclasses.replace(chains, key=jax.random.key(99))
+    _, different = sample(line, other, CHUNK)
+    assert not np.array_equal(once.u, different.u)
+
+
+def test_a_seed_fixes_the_start_and_chains_start_apart(line, laplace):
+    geometry = first_geometry(laplace)
+    first, again, other = (
+        start_chains(line, geometry, jax.random.key(seed), chains=CHAINS)
+        for seed in (0, 0, 1)
+    )
+    assert same(first, again)
+    assert not np.array_equal(first.state.position, other.state.position)
+    assert not np.array_equal(first.state.position[0], first.state.position[1])
+
+
+def test_draws_that_are_no_whole_chunk_are_cut(line, informed):
+    _, few = sample(line, informed[0], 7)
+    assert few.u.shape[:2] == few.info.lp.shape == (CHAINS, 7)
+    np.testing.assert_array_equal(few.u, informed[2].u[:, :7])
+
+
+def test_work_is_counted(informed):
+    after_warmup, after, draws = informed
+    assert after.leapfrogs - after_warmup.leapfrogs == draws.info.n_steps.sum()
+    assert after.warmup_divergences == after_warmup.warmup_divergences
