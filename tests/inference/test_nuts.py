@@ -125,10 +125,11 @@ def test_the_same_state_draws_the_same_and_another_key_another(line, informed):
 
 def test_a_seed_fixes_the_start_and_chains_start_apart(line, laplace):
     geometry = first_geometry(laplace)
-    first, again, other = (
+    made: list[Any] = [
         start_chains(line, geometry, jax.random.key(seed), chains=CHAINS)
         for seed in (0, 0, 1)
-    )
+    ]
+    first, again, other = made
     assert same(first, again)
     assert not np.array_equal(first.state.position, other.state.position)
     assert not np.array_equal(first.state.position[0], first.state.position[1])
