@@ -12,9 +12,11 @@ import csv
 import dataclasses
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
+import numpyro.distributions as dist
 
 from ckin.assay import qpcr
 from ckin.cohort import simulate, virtual_patients
@@ -28,6 +30,11 @@ PATIENTS = 34
 FOLLOW_UP_D = (56.0, 91.0, 182.0, 273.0, 365.0)
 
 
+def drawn(prior: dist.Distribution | None, key) -> float:
+    assert prior is not None
+    return float(np.asarray(prior.sample(key)))
+
+
 def draw_truth(key, whole: Population) -> tuple[Population, dict[str, float], float]:
     """A population drawn from the prior, its values by name, and the error SD."""
     from ckin.assay import SIGMA_PRIOR
@@ -35,12 +42,12 @@ def draw_truth(key, whole: Population) -> tuple[Population, dict[str, float], fl
 
     keys = jax.random.split(key, len(whole.estimate) + 2)
     typical = {
-        name: float(info.prior.sample(k))
+        name: drawn(info.prior, k)
         for (name, info), k in zip(whole.info.items(), keys[:-2], strict=True)
     }
     noise = np.asarray(jax.random.normal(keys[-2], (len(whole.vary),)))
     omega = np.array(whole.omega) * np.exp(OMEGA_PRIOR_SD_LOG * noise)
-    sigma = float(SIGMA_PRIOR.sample(keys[-1]))
+    sigma = drawn(SIGMA_PRIOR, keys[-1])
     truth = dataclasses.replace(
         whole, model=whole.model.with_values(**typical), omega=tuple(map(float, omega))
     )
@@ -50,7 +57,7 @@ def draw_truth(key, whole: Population) -> tuple[Population, dict[str, float], fl
     return truth, values | {"sigma_qpcr": sigma}, sigma
 
 
-def one_cohort(seed: int) -> list[dict[str, object]]:
+def one_cohort(seed: int) -> list[dict[str, Any]]:
     whole = population(load_model("phases_stein2019"), qpcr())
     truth, values, sigma = draw_truth(jax.random.key(1000 + seed), whole)
     people = virtual_patients(

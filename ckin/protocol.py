@@ -49,6 +49,7 @@ class Dose:
         if (self.cells is None) == (self.cells_per_kg is None):
             raise ValueError("give a dose either as cells or as cells_per_kg")
         amount = self.cells if self.cells is not None else self.cells_per_kg
+        assert amount is not None  # exactly one was given
         if not (np.isfinite(amount) and amount >= 0):
             raise ValueError(f"a dose of {amount} cells is not a number of cells")
         if not np.isfinite(self.time_d):

@@ -2,10 +2,10 @@
 
 import dataclasses
 
-import arviz_stats
 import numpy as np
 import pandas as pd
 import xarray as xr
+from arviz_stats.sampling_diagnostics import ess, rhat
 
 
 # Vehtari et al. 2021: R-hat below 1.01 and an effective sample size of 100 a chain.
@@ -40,9 +40,9 @@ def diagnostics(population: xr.Dataset) -> pd.DataFrame:
         One row a parameter, columns `r_hat`, `ess_bulk`, `ess_tail`.
     """
     tables = {
-        "r_hat": arviz_stats.rhat(population),
-        "ess_bulk": arviz_stats.ess(population, method="bulk"),
-        "ess_tail": arviz_stats.ess(population, method="tail"),
+        "r_hat": rhat(population),
+        "ess_bulk": ess(population, method="bulk"),
+        "ess_tail": ess(population, method="tail"),
     }
     return pd.DataFrame(
         {
@@ -71,14 +71,14 @@ def verdict(
             "sample 2 chains or more, and longer (--chains, --draws)"
         )
     table = table.drop(index=unknown)
-    if not (table["r_hat"] < RHAT_LIMIT).all():
+    if not (table["r_hat"].to_numpy() < RHAT_LIMIT).all():
         worst = table["r_hat"].idxmax()
         reasons.append(
             f"R-hat of {worst} is {table['r_hat'][worst]:.3f} (limit {RHAT_LIMIT}): "
             "the chains do not agree; sample longer (--draws, --warmup)"
         )
     for column, words in (("ess_bulk", "bulk"), ("ess_tail", "tail")):
-        if not (table[column] > ESS_LIMIT).all():
+        if not (table[column].to_numpy() > ESS_LIMIT).all():
             lowest = table[column].idxmin()
             reasons.append(
                 f"{words} effective sample size of {lowest} is "

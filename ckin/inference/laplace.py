@@ -202,6 +202,7 @@ def fit_laplace(density: Density, key: Array, report=lambda *_: None):
             mean = conditional(hyper, quads, population.vary_index).mean.T
             target = patient_phi(population, hyper.centre, hyper.omega, mean)
             phi = phi + pace * (target - phi)
+        assert quads is not None
         before = u
         u, factor = _population_mode(density, quads, u)
         spread = jnp.sqrt(jnp.sum(factor**2, axis=1))
@@ -209,6 +210,7 @@ def fit_laplace(density: Density, key: Array, report=lambda *_: None):
         hyper = density.hyper(u)
         done += 1
         report(done, MAX_ROUNDS)
+    assert quads is not None
     maps = patient_maps(density, hyper, _eta_of(density, hyper, phi))
     return PopulationLaplace(u, factor, quads, maps, done, settled)
 

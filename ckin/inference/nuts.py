@@ -8,7 +8,7 @@ is explicit (`Chains`), so that progress can be shown between chunks.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import blackjax
 import equinox as eqx
@@ -22,7 +22,7 @@ from blackjax.adaptation.step_size import (
 from blackjax.mcmc.hmc import HMCState
 from jax import lax
 
-from ckin._types import Array, Float
+from ckin._types import Array, ArrayLike, Float
 from ckin.inference.density import Density
 from ckin.inference.geometry import Geometry
 
@@ -41,11 +41,11 @@ PRIOR_WEIGHT = 20.0
 class Info(NamedTuple):
     """Diagnostics of each draw, arrays (chains, draws)."""
 
-    acceptance_rate: Array
-    diverging: Array
-    n_steps: Array
-    energy: Array
-    lp: Array
+    acceptance_rate: ArrayLike
+    diverging: ArrayLike
+    n_steps: ArrayLike
+    energy: ArrayLike
+    lp: ArrayLike
 
 
 class Draws(NamedTuple):
@@ -180,8 +180,10 @@ def start_chains(
     dimensions = density.n_hyper + int(np.prod(density.eta_shape))
     start_key, key = jax.random.split(key)
     positions = jax.random.normal(start_key, (chains, dimensions))
-    placed = _placed(density, geometry, positions, jnp.asarray(dimensions**-0.25))
-    return Chains(*placed, jnp.ones(dimensions), geometry, key)
+    state, averaging = _placed(
+        density, geometry, positions, jnp.asarray(dimensions**-0.25)
+    )
+    return Chains(state, averaging, jnp.ones(dimensions), geometry, key)
 
 
 def _chunk(density: Density, chains: Chains, *, adapt: bool):
@@ -287,7 +289,7 @@ def _retuned(density: Density, chains: Chains, positions: np.ndarray) -> Chains:
     # Draws are correlated: count a tenth of them as information.
     count = flat.shape[0] / 10.0
     geometry, moved = chains.geometry.fitted_to(
-        flat, chains.state.position, count / (count + PRIOR_WEIGHT)
+        flat, cast(Array, chains.state.position), count / (count + PRIOR_WEIGHT)
     )
     state, averaging = _placed(density, geometry, moved, jnp.asarray(chains.step_size))
     return Chains(

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +45,7 @@ class Fit:
     summary: pd.DataFrame
     individual: pd.DataFrame
     verdict: Verdict
-    manifest: Mapping[str, object]
+    manifest: Mapping[str, Any]
     u: np.ndarray
     eta: np.ndarray
 

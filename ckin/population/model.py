@@ -6,6 +6,8 @@ Sites: each estimated parameter by its own name (typical value, its own unit),
 standard normal) and the assay itself (natural log of the reading).
 """
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 import numpyro
@@ -31,7 +33,8 @@ class CensoredReading(dist.Distribution):
     draw from it is a reading with error, before any limit.
     """
 
-    support = constraints.real
+    # NumPyro's own distributions put a class attribute over this property.
+    support = constraints.real  # pyright: ignore[reportAssignmentType]
     reparametrized_params = ["log_prediction", "sigma"]
     arg_constraints = {
         "log_prediction": constraints.real,
@@ -45,6 +48,7 @@ class CensoredReading(dist.Distribution):
 
     def sample(self, key, sample_shape=()):
         """Readings with error, on the natural-log scale."""
+        assert key is not None
         shape = sample_shape + self.batch_shape
         prediction = jnp.broadcast_to(self.log_prediction, shape)
         return self.assay.draw(key, prediction, self.sigma)
@@ -120,7 +124,10 @@ def population_model(
         likelihood: False leaves the readings out (the prior alone).
         observed: False draws the readings instead of conditioning on them.
     """
-    typical = [numpyro.sample(n, i.prior) for n, i in population.info.items()]
+    typical = []
+    for name, info in population.info.items():
+        assert info.prior is not None  # `population` refuses such a parameter
+        typical.append(numpyro.sample(name, info.prior))
     omega = [
         numpyro.sample(f"omega_{n}", dist.LogNormal(jnp.log(m), OMEGA_PRIOR_SD_LOG))
         for n, m in zip(population.vary, population.omega, strict=True)
@@ -141,7 +148,7 @@ def population_model(
         data,
     )
     spread = jnp.stack(omega) if omega else jnp.zeros(0)
-    phi = patient_phi(population, centre, spread, eta)
+    phi = patient_phi(population, centre, spread, cast(Array, eta))
     log_prediction, solved = log_readings(population, phi, data, solver)
     readings = CensoredReading(
         population.assay, log_prediction, sigma, data.below, solved[:, None]

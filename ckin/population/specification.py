@@ -29,9 +29,9 @@ OMEGA_PRIOR_SD_LOG = 0.5
 # Prior SD of a covariate coefficient, on the φ scale per unit of the covariate.
 BETA_PRIOR_SD = 0.5
 
-# |φ - φ_default| of a logarithm or logit is clipped here: e^±12 covers any biology,
-# and keeps a wild trial step of a sampler from overflowing into NaN.
-PHI_REACH = 12.0
+# |φ - φ_default| of a logarithm or logit is clipped here: beyond any biology,
+# so that no posterior touches it, and short of where a trial step overflows to NaN.
+PHI_REACH = 30.0
 
 
 @dataclasses.dataclass(frozen=True)

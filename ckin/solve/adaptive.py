@@ -189,6 +189,7 @@ def _solve_piece(model, w, t0, t1, inputs, time_d, solver):
         throw=False,
     )
     solved = solution.result == dfx.RESULTS.successful
+    assert solution.ys is not None  # `saveat` asks for both
     read, end = solution.ys
     # Rows that were never reached are inf: replace them before anything is computed.
     read = jax.tree.map(lambda new, old: jnp.where(solved, new, old), read, w)

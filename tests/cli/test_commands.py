@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import arviz
 import pandas as pd
@@ -17,7 +18,7 @@ DOSE = "P1,0,1,3e8,CART,.,.,.,.,60\n"
 GOOD = HEADER + DOSE + "P1,7,0,.,.,900,qpcr,0,25,60\n"
 
 
-def run(*args: str):
+def run(*args: int | float | str | Path):
     return CliRunner().invoke(app, [str(arg) for arg in args])
 
 
