@@ -28,8 +28,9 @@ from ckin.protocol import EventTable
 
 # (days since the last event, longest step in days). The fastest rate of the shipped
 # models is about 3 per day (killing) in the weeks after a dose, where RK4 then errs
-# by 1e-4 relative, a thousandth of a qPCR error; later no rate is above 2 per day.
-STEPS = ((14.0, 0.2), (56.0, 0.5), (np.inf, 1.0))
+# by 1e-4 relative, a thousandth of a qPCR error. Steps of a day late in a course made
+# nearly extinct populations negative.
+STEPS = ((14.0, 0.2), (np.inf, 0.5))
 
 
 class Grid(eqx.Module):
