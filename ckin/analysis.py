@@ -1,7 +1,6 @@
 """One analysis from end to end: data and options in, a folder with a fit out."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -10,15 +9,20 @@ import numpy as np
 from ckin.assay import qpcr
 from ckin.dataset import Dataset
 from ckin.errors import InputError
-from ckin.inference import METHODS, Fit, fit, individual_curves, population_curve
+from ckin.inference import (
+    METHODS,
+    Fit,
+    Report,
+    fit,
+    individual_curves,
+    population_curve,
+)
 from ckin.inference.predict import BAND_DRAWS
 from ckin.library import load_model
 from ckin.model import AbstractModel, name_of
 from ckin.plot import Curves, individual_fits, population_band, save
 from ckin.population import CovariateEffect, Population, population
 
-
-Report = Callable[[str, int, int], None]
 
 # Days between points of a curve while cells move fast, and points after that.
 FAST_STEP_D, LATE_POINTS = 0.5, 60

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 import equinox as eqx
+import jax
 import numpy as np
 
 from ckin._types import Array, Float
@@ -174,6 +175,13 @@ def pad_events(table: EventTable, n_events: int) -> EventTable:
         products=table.products,
         inputs=table.inputs,
     )
+
+
+def stack_events(tables: Sequence[EventTable]) -> EventTable:
+    """Event tables of several patients as one batch, padded to the longest."""
+    most = max(table.time_d.shape[0] for table in tables)
+    padded = [pad_events(table, most) for table in tables]
+    return jax.tree.map(lambda *rows: np.stack(rows), *padded)
 
 
 @dataclasses.dataclass(frozen=True)

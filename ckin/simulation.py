@@ -17,7 +17,8 @@ from ckin.errors import InputError
 from ckin.library import load_model, load_protocol
 from ckin.model import AbstractModel, name_of
 from ckin.population import Population, population
-from ckin.protocol import EventTable, Protocol, pad_events
+from ckin.population.model import patient_phi
+from ckin.protocol import EventTable, Protocol, stack_events
 from ckin.solve import solve
 
 
@@ -133,14 +134,10 @@ def protocol_curves(
         Readings by label; NaN where a patient could not be solved.
     """
     eta = jax.random.normal(key, (n, len(whole.vary)))
-    index = jnp.array(whole.vary_index, dtype=int)
-    phi = jnp.broadcast_to(whole.typical_phi(), (n, len(whole.estimate)))
-    phi = phi.at[:, index].add(jnp.array(whole.omega) * eta)
+    centre = jnp.broadcast_to(whole.typical_phi(), (n, len(whole.estimate)))
+    phi = patient_phi(whole, centre, jnp.array(whole.omega, float), eta)
     tables = [plan.events(weight_kg, whole.model.inputs) for plan in protocols.values()]
-    most = max(table.time_d.shape[0] for table in tables)
-    stacked = jax.tree.map(
-        lambda *rows: np.stack(rows), *(pad_events(table, most) for table in tables)
-    )
+    stacked = stack_events(tables)
     curves = np.exp(_protocol_curves(whole, phi, stacked, jnp.asarray(time_d)))
     return dict(zip(protocols, np.asarray(curves), strict=True))
 

@@ -13,7 +13,7 @@ from toys import TOY, made
 from ckin._types import Scalar
 from ckin.model import AbstractModel, log_normal, parameter, state
 from ckin.protocol import Dose, InputWindow, event_table, pad_events
-from ckin.solve import Solver, make_grid, solve
+from ckin.solve import Solver, make_grid, pad_grid, solve
 
 
 class Cells(NamedTuple):
@@ -246,7 +246,7 @@ def test_no_step_of_the_grid_passes_an_event_or_a_sample():
 
 
 def test_padding_of_a_grid_changes_nothing():
-    longer = make_grid(EVENTS, TIMES, AFTER, n_steps=GRID.start_d.size + 9)
+    longer = pad_grid(GRID, GRID.start_d.size + 9)
     one, other = (solve(made(Decay), EVENTS, TIMES, grid=g) for g in (GRID, longer))
     np.testing.assert_array_equal(one.states.effector, other.states.effector)
 

@@ -6,6 +6,7 @@
 
 from ckin.inference.convergence import Verdict as Verdict
 from ckin.inference.fit import METHODS as METHODS
+from ckin.inference.fit import Report as Report
 from ckin.inference.fit import fit as fit
 from ckin.inference.predict import individual_curves as individual_curves
 from ckin.inference.predict import population_curve as population_curve

@@ -24,10 +24,12 @@ class Verdict:
     Attributes:
         converged: the answer.
         reasons: what speaks against it, one sentence each; empty if converged.
+        longer_helps: more draws might mend it (they do not mend divergences).
     """
 
     converged: bool
     reasons: tuple[str, ...]
+    longer_helps: bool = False
 
 
 def diagnostics(population: xr.Dataset) -> pd.DataFrame:
@@ -85,6 +87,7 @@ def verdict(
                 f"{table[column][lowest]:.0f} (limit {ESS_LIMIT:.0f}): "
                 "sample longer (--draws)"
             )
+    too_few = bool(reasons)
     if divergences > DIVERGENT_SHARE * draws:
         reasons.append(
             f"{divergences} of {draws} transitions diverged (limit "
@@ -95,4 +98,4 @@ def verdict(
         reasons.append(
             f"{unsolved} solves failed among the draws: their predictions are missing"
         )
-    return Verdict(not reasons, tuple(reasons))
+    return Verdict(not reasons, tuple(reasons), longer_helps=too_few)

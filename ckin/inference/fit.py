@@ -14,7 +14,7 @@ import numpy as np
 from ckin.dataset import Dataset
 from ckin.inference.convergence import Verdict, verdict
 from ckin.inference.density import Density, make_density
-from ckin.inference.geometry import Geometry, first_geometry
+from ckin.inference.geometry import Geometry, first_geometry, naturals
 from ckin.inference.laplace import PopulationLaplace, fit_laplace
 from ckin.inference.nuts import Draws, Info, joined, sample, start_chains, warm_up
 from ckin.inference.predict import sample_log_likelihoods
@@ -141,8 +141,7 @@ def _nuts(density, geometry, key, chains, warmup, draws, report: Report) -> _Res
         judged = verdict(
             table, divergences=divergences, draws=so_far.info.lp.size, unsolved=0
         )
-        # Longer sampling cures too few draws; it does not cure divergences.
-        if judged.converged or all("diverged" in r for r in judged.reasons):
+        if not judged.longer_helps:
             break
     return _Result(
         so_far, state.warmup_divergences, state.step_size, state.leapfrogs // chains
@@ -155,8 +154,7 @@ def _laplace_draws(
     """Independent draws of the Laplace approximation, in the form of a sampler's."""
     dimensions = density.n_hyper + int(np.prod(density.eta_shape))
     positions = jax.random.normal(key, (chains, draws, dimensions))
-    natural = jax.vmap(jax.vmap(lambda p: geometry.to_natural(density, p)[:2]))
-    u, eta = jax.jit(natural)(positions)
+    u, eta = naturals(density, geometry, positions)
     zeros = np.zeros((chains, draws))
     info = Info(zeros + 1.0, zeros > 0, zeros.astype(int), zeros, zeros)
     return _Result(Draws(np.asarray(u), np.asarray(eta), info))

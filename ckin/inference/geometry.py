@@ -14,6 +14,7 @@ costs time and never accuracy.
 """
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -100,6 +101,13 @@ def first_geometry(laplace: PopulationLaplace) -> Geometry:
         jnp.zeros((n_patients, size)),
         jnp.tile(jnp.eye(size), (n_patients, 1, 1)),
     )
+
+
+@eqx.filter_jit
+def naturals(density: Density, geometry: Geometry, positions: Array):
+    """(u, η) of positions (chains, draws, dimensions)."""
+    one = lambda position: geometry.to_natural(density, position)[:2]
+    return jax.vmap(jax.vmap(one))(positions)
 
 
 def _standard(draws: np.ndarray, weight: float) -> tuple[Array, Array]:

@@ -22,9 +22,9 @@ from blackjax.adaptation.step_size import (
 from blackjax.mcmc.hmc import HMCState
 from jax import lax
 
-from ckin._types import Array, ArrayLike, Float
+from ckin._types import Array, ArrayLike
 from ckin.inference.density import Density
-from ckin.inference.geometry import Geometry
+from ckin.inference.geometry import Geometry, naturals
 
 
 # Stan's default.
@@ -68,7 +68,6 @@ class Chains(eqx.Module):
     Attributes:
         state: positions (chains, dimensions), log densities and their gradients.
         averaging: step size of all chains, and what adapts it.
-        inverse_mass: diagonal metric, shape (dimensions,): ones, geometry does it all.
         geometry: coordinates.
         key: of the transitions to come.
         leapfrogs: gradient evaluations so far, of all chains.
@@ -77,7 +76,6 @@ class Chains(eqx.Module):
 
     state: HMCState
     averaging: DualAveragingAdaptationState
-    inverse_mass: Float[Array, " dimensions"]
     geometry: Geometry
     key: Array
     leapfrogs: int = 0
@@ -96,13 +94,14 @@ _init, _update, _final = dual_averaging_adaptation(TARGET_ACCEPTANCE)
 def _advance(
     density: Density,
     chains: tuple,
-    inverse_mass: Array,
     geometry: Geometry,
     key: Array,
     adapt: Array,
 ) -> tuple[tuple, Array, Info]:
     """CHUNK transitions of every chain; the step size adapts where `adapt`."""
     kernel = blackjax.nuts.build_kernel()
+    # The metric is the identity: the geometry does all that one could do.
+    inverse_mass = jnp.ones(chains[0].position.shape[1])
 
     def log_density(position):
         return geometry.log_density(density, position)
@@ -159,13 +158,6 @@ def _placed(
     return state, averaging
 
 
-@eqx.filter_jit
-def _naturals(density: Density, geometry: Geometry, positions: Array):
-    """(u, η) of positions (chains, draws, dimensions)."""
-    one = lambda position: geometry.to_natural(density, position)[:2]
-    return jax.vmap(jax.vmap(one))(positions)
-
-
 def start_chains(
     density: Density, geometry: Geometry, key: Array, *, chains: int
 ) -> Chains:
@@ -183,7 +175,7 @@ def start_chains(
     state, averaging = _placed(
         density, geometry, positions, jnp.asarray(dimensions**-0.25)
     )
-    return Chains(state, averaging, jnp.ones(dimensions), geometry, key)
+    return Chains(state, averaging, geometry, key)
 
 
 def _chunk(density: Density, chains: Chains, *, adapt: bool):
@@ -192,7 +184,6 @@ def _chunk(density: Density, chains: Chains, *, adapt: bool):
     (state, averaging), positions, info = _advance(
         density,
         (chains.state, chains.averaging),
-        chains.inverse_mass,
         chains.geometry,
         chunk_key,
         jnp.array(adapt),
@@ -200,7 +191,6 @@ def _chunk(density: Density, chains: Chains, *, adapt: bool):
     after = Chains(
         state,
         averaging,
-        chains.inverse_mass,
         chains.geometry,
         key,
         leapfrogs=chains.leapfrogs + int(info.n_steps.sum()),
@@ -258,7 +248,7 @@ def sample(
     report(0, n_chunks * CHUNK)
     for number in range(1, n_chunks + 1):
         chains, positions, info = _chunk(density, chains, adapt=False)
-        pair = _naturals(density, chains.geometry, jnp.asarray(positions))
+        pair = naturals(density, chains.geometry, jnp.asarray(positions))
         natural.append(jax.tree.map(np.asarray, pair))
         infos.append(info)
         report(number * CHUNK, n_chunks * CHUNK)
@@ -295,7 +285,6 @@ def _retuned(density: Density, chains: Chains, positions: np.ndarray) -> Chains:
     return Chains(
         state,
         averaging,
-        chains.inverse_mass,
         geometry,
         chains.key,
         leapfrogs=chains.leapfrogs,

@@ -8,8 +8,8 @@ from jax import lax
 
 from ckin._types import Array, ArrayLike, Float
 from ckin.inference.density import Density
-from ckin.population import log_readings
-from ckin.solve import Grid, make_grids, solve
+from ckin.population import Packed, log_readings
+from ckin.solve import make_grids
 
 
 # Draws behind a band: its 5% and 95% edges are then good to a few percent of its width.
@@ -18,28 +18,29 @@ BAND_PROBABILITIES = (0.05, 0.5, 0.95)
 
 
 @eqx.filter_jit
-def _curves(density: Density, u: Array, eta: Array, time_d: Array, grid: Grid):
-    """Log readings of every patient at common times, one draw after another."""
+def _curves(density: Density, data: Packed, u: Array, eta: Array):
+    """Log readings of every patient at `data`'s times, one draw after another."""
 
     def one_draw(draw):
         phi = density.patient_phi(*draw)
-
-        def one(phi, known, events, grid):
-            model = density.population.patient_model(phi, known)
-            trajectory = solve(model, events, time_d, solver=density.solver, grid=grid)
-            reading = density.population.assay.predict(model, trajectory.states)
-            return jnp.where(trajectory.ok, reading, jnp.nan)
-
-        return jax.vmap(one)(phi, density.data.known, density.data.events, grid)
+        readings, solved = log_readings(density.population, phi, data, density.solver)
+        return jnp.where(solved[:, None], readings, jnp.nan)
 
     return lax.map(one_draw, (u, eta))
 
 
 def _log_curves(density: Density, u: ArrayLike, eta: ArrayLike, time_d: np.ndarray):
-    shape = (density.data.n_patients, len(time_d))
-    times = np.broadcast_to(time_d, shape)
-    grid = make_grids(density.data.events, times, np.zeros(shape, bool))
-    return _curves(density, jnp.asarray(u), jnp.asarray(eta), jnp.asarray(time_d), grid)
+    """Log readings at common times: the patients of the fit, sampled at those."""
+    data = density.data
+    shape = (data.n_patients, len(time_d))
+    times = jnp.broadcast_to(jnp.asarray(time_d), shape)
+    after = jnp.zeros(shape, bool)
+    grid = make_grids(data.events, times, after)
+    # What was read at the patients' own times is not looked at.
+    common = eqx.tree_at(
+        lambda d: (d.time_d, d.after, d.grid), data, (times, after, grid)
+    )
+    return _curves(density, common, jnp.asarray(u), jnp.asarray(eta))
 
 
 def individual_curves(

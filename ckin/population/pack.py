@@ -14,7 +14,7 @@ from ckin.dataset import Dataset, Patient
 from ckin.errors import InputError
 from ckin.model import name_of, parameters
 from ckin.population.specification import Population
-from ckin.protocol import EventTable, event_table, pad_events
+from ckin.protocol import EventTable, event_table, stack_events
 from ckin.solve import Grid, make_grids
 
 
@@ -78,13 +78,11 @@ def pack(dataset: Dataset, population: Population) -> Packed:
     samples = [_samples(patient, name) for patient in patients]
     width = max(len(rows["time_d"]) for rows in samples)
     tables = [_events(patient, population) for patient in patients]
-    n_events = max(table.time_d.shape[0] for table in tables)
-    tables = [pad_events(table, n_events) for table in tables]
     columns = {
         key: jnp.asarray(np.stack([_pad(rows[key], width) for rows in samples]))
         for key in samples[0]
     }
-    events = jax.tree.map(lambda *rows: jnp.asarray(np.stack(rows)), *tables)
+    events = jax.tree.map(jnp.asarray, stack_events(tables))
     return Packed(
         ids=tuple(patient.id for patient in patients),
         events=events,

@@ -11,3 +11,4 @@ from ckin.solve.adaptive import solve as solve
 from ckin.solve.grid import Grid as Grid
 from ckin.solve.grid import make_grid as make_grid
 from ckin.solve.grid import make_grids as make_grids
+from ckin.solve.grid import pad_grid as pad_grid

@@ -61,7 +61,6 @@ def make_grid(
     events: EventTable,
     time_d: Float[np.ndarray, " times"],
     after: np.ndarray,
-    n_steps: int | None = None,
 ) -> Grid:
     """Lay the grid of one patient.
 
@@ -69,7 +68,6 @@ def make_grid(
         events: what the patient is given.
         time_d: sample times, days.
         after: True where a sample at the time of an event is taken after it.
-        n_steps: pad to so many steps.
     """
     event_d = np.asarray(events.time_d)
     stops = np.unique(np.concatenate([event_d, time_d[time_d > event_d[0]]]))
@@ -92,21 +90,37 @@ def make_grid(
         0 if time < event_d[0] else (behind if late else before)[time]
         for time, late in zip(time_d, after, strict=True)
     ]
-    n_steps = len(starts) if n_steps is None else n_steps
-    extra = n_steps - len(starts)
-    start_d = np.pad(np.array(starts), (0, extra), mode="edge")
-    index = np.array(event_of + [-1] * extra)
+    start_d, index = np.array(starts), np.array(event_of)
     given = (index >= 0).astype(float)
     latest = np.searchsorted(event_d, start_d, side="right") - 1
     return Grid(
         start_d=start_d,
-        length_d=np.pad(np.array(lengths), (0, extra)),
+        length_d=np.array(lengths),
         cells=np.asarray(events.cells)[index] * given[:, None],
         lymphodepletion=np.asarray(events.lymphodepletion)[index] * given,
         level=np.asarray(events.level)[latest],
         read_at=np.array(read_at, dtype=int),
         products=events.products,
         inputs=events.inputs,
+    )
+
+
+def pad_grid(grid: Grid, n_steps: int) -> Grid:
+    """The same grid with steps of no length appended, at which nothing is given."""
+    extra = n_steps - grid.start_d.shape[0]
+
+    def more(rows, mode):
+        return np.pad(rows, ((0, extra), *((0, 0),) * (rows.ndim - 1)), mode=mode)
+
+    return Grid(
+        start_d=more(grid.start_d, "edge"),
+        length_d=more(grid.length_d, "constant"),
+        cells=more(grid.cells, "constant"),
+        lymphodepletion=more(grid.lymphodepletion, "constant"),
+        level=more(grid.level, "edge"),
+        read_at=grid.read_at,
+        products=grid.products,
+        inputs=grid.inputs,
     )
 
 
@@ -139,10 +153,7 @@ def make_grids(events: EventTable, time_d: ArrayLike, after: ArrayLike) -> Grid:
     rows = [np.asarray(time_d), np.asarray(after)]
     grids = [make_grid(t, *each) for t, *each in zip(tables, *rows, strict=True)]
     most = max(grid.start_d.size for grid in grids)
-    padded = [
-        make_grid(t, *each, n_steps=most)
-        for t, *each in zip(tables, *rows, strict=True)
-    ]
+    padded = [pad_grid(grid, most) for grid in grids]
     return jax.tree.map(lambda *each: jnp.asarray(np.stack(each)), *padded)
 
 
