@@ -38,8 +38,6 @@ def drawn(prior: dist.Distribution | None, key) -> float:
 
 def draw_truth(key, whole: Population) -> tuple[Population, dict[str, float], float]:
     """A population drawn from the prior, its values by name, and the error SD."""
-    from ckin.assay import SIGMA_PRIOR
-    from ckin.population.specification import OMEGA_PRIOR_SD_LOG
 
     keys = jax.random.split(key, len(whole.estimate) + 2)
     typical = {
@@ -47,8 +45,8 @@ def draw_truth(key, whole: Population) -> tuple[Population, dict[str, float], fl
         for (name, info), k in zip(whole.info.items(), keys[:-2], strict=True)
     }
     noise = np.asarray(jax.random.normal(keys[-2], (len(whole.vary),)))
-    omega = np.array(whole.omega) * np.exp(OMEGA_PRIOR_SD_LOG * noise)
-    sigma = drawn(SIGMA_PRIOR, keys[-1])
+    omega = np.array(whole.omega) * np.exp(np.array(whole.omega_sd_log) * noise)
+    sigma = drawn(whole.assay.sigma_prior, keys[-1])
     truth = dataclasses.replace(
         whole, model=whole.model.with_values(**typical), omega=tuple(map(float, omega))
     )

@@ -32,7 +32,7 @@ DEFAULT_NU = 4
 TAIL_CANCELS, TAIL_ERROR = 1e-4, 1e-13
 
 # Residual SD of the natural log: Stein 2019 found 0.56, model misfit included.
-SIGMA_PRIOR = log_normal(0.5, 0.3)
+SIGMA_MEDIAN, SIGMA_SD_LOG = 0.5, 0.3
 
 # Unit that each assay reports, by the name a data file gives it (DVID).
 ASSAY_UNITS = {
@@ -53,18 +53,27 @@ class Assay(eqx.Module):
         quantity: the model's quantity that it measures (`AbstractModel.units`).
         error: "normal" or "student_t", of the natural logarithm.
         nu: degrees of freedom of the Student-t error, an even number.
+        sigma_median: prior median of the error SD σ (of the natural logarithm).
+        sigma_sd_log: prior SD of log σ.
     """
 
     name: str = eqx.field(static=True)
     quantity: str = eqx.field(static=True)
     error: Literal["normal", "student_t"] = eqx.field(static=True, default="normal")
     nu: int = eqx.field(static=True, default=DEFAULT_NU)
+    sigma_median: float = eqx.field(static=True, default=SIGMA_MEDIAN)
+    sigma_sd_log: float = eqx.field(static=True, default=SIGMA_SD_LOG)
 
     def __check_init__(self):
         if self.error not in ("normal", "student_t"):
             raise ValueError(f"error={self.error!r} is not 'normal' or 'student_t'")
         if self.nu < 2 or self.nu % 2:
             raise ValueError(f"nu={self.nu}: degrees of freedom are 2, 4, 6, ... here")
+
+    @property
+    def sigma_prior(self) -> dist.Distribution:
+        """Prior of σ."""
+        return log_normal(self.sigma_median, self.sigma_sd_log)
 
     def predict(self, model: AbstractModel, states) -> Array:
         """Natural log of what an error-free assay reads of `states`."""
@@ -123,6 +132,8 @@ def qpcr(
     target: Literal["car", "backbone"] = "car",
     error: Literal["normal", "student_t"] = "normal",
     nu: int = DEFAULT_NU,
+    sigma_median: float = SIGMA_MEDIAN,
+    sigma_sd_log: float = SIGMA_SD_LOG,
 ) -> Assay:
     """QPCR in copies/µg gDNA.
 
@@ -131,11 +142,13 @@ def qpcr(
             that FTC carry too, and counts them.
         error: error of the natural logarithm.
         nu: degrees of freedom of the Student-t error, an even number.
+        sigma_median: prior median of the error SD (of the natural logarithm).
+        sigma_sd_log: prior SD of its logarithm.
     """
     quantity = {"car": "copies_per_ug", "backbone": "copies_per_ug_backbone"}
     if target not in quantity:
         raise ValueError(f"target={target!r} is not 'car' or 'backbone'")
-    return Assay("qpcr", quantity[target], error, nu)
+    return Assay("qpcr", quantity[target], error, nu, sigma_median, sigma_sd_log)
 
 
 def _student_t_log_density(z, nu):

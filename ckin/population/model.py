@@ -15,13 +15,9 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from ckin._types import Array, Bool, Float
-from ckin.assay import SIGMA_PRIOR, Assay
+from ckin.assay import Assay
 from ckin.population.pack import Packed
-from ckin.population.specification import (
-    BETA_PRIOR_SD,
-    OMEGA_PRIOR_SD_LOG,
-    Population,
-)
+from ckin.population.specification import BETA_PRIOR_SD, Population
 from ckin.solve import Solver, solve
 
 
@@ -129,14 +125,18 @@ def population_model(
         assert info.prior is not None  # `population` refuses such a parameter
         typical.append(numpyro.sample(name, info.prior))
     omega = [
-        numpyro.sample(f"omega_{n}", dist.LogNormal(jnp.log(m), OMEGA_PRIOR_SD_LOG))
-        for n, m in zip(population.vary, population.omega, strict=True)
+        numpyro.sample(f"omega_{name}", dist.LogNormal(jnp.log(median), sd_log))
+        for name, median, sd_log in zip(
+            population.vary, population.omega, population.omega_sd_log, strict=True
+        )
     ]
     beta = [
         numpyro.sample(effect.name, dist.Normal(0.0, BETA_PRIOR_SD))
         for effect in population.covariates
     ]
-    sigma = numpyro.sample(f"sigma_{population.assay.name}", SIGMA_PRIOR)
+    sigma = numpyro.sample(
+        f"sigma_{population.assay.name}", population.assay.sigma_prior
+    )
     shape = (data.n_patients, len(population.vary))
     eta = numpyro.sample("eta", dist.Normal().expand(shape).to_event(2))
     if not likelihood:

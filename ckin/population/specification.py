@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpyro.distributions as dist
 from jax.scipy.special import expit, logit
 
 from ckin._types import Array, Float
@@ -87,7 +88,9 @@ class Population(eqx.Module):
         estimate: parameters whose typical value is estimated.
         vary: parameters that differ between patients, a subset of `estimate`.
         omega: prior median of ω of each parameter in `vary`.
+        omega_sd_log: prior SD of log ω of each parameter in `vary`.
         covariates: covariate effects.
+        priors: priors that take the place of the model file's, by parameter.
     """
 
     model: AbstractModel
@@ -95,12 +98,14 @@ class Population(eqx.Module):
     estimate: tuple[str, ...] = eqx.field(static=True)
     vary: tuple[str, ...] = eqx.field(static=True)
     omega: tuple[float, ...] = eqx.field(static=True)
+    omega_sd_log: tuple[float, ...] = eqx.field(static=True)
     covariates: tuple[CovariateEffect, ...] = eqx.field(static=True, default=())
+    priors: dict[str, dist.Distribution] = eqx.field(default_factory=dict)
 
     @property
     def info(self) -> dict[str, ParameterInfo]:
         """Information of the estimated parameters, in order."""
-        known = parameters(self.model)
+        known = _informed(self.model, self.priors)
         return {name: known[name] for name in self.estimate}
 
     @property
@@ -145,6 +150,16 @@ class Population(eqx.Module):
         return self.model.with_values(**named, **known)
 
 
+def _informed(
+    model: AbstractModel, priors: Mapping[str, dist.Distribution]
+) -> dict[str, ParameterInfo]:
+    """Parameters of the model, with these priors in place of their own."""
+    return {
+        name: dataclasses.replace(info, prior=priors[name]) if name in priors else info
+        for name, info in parameters(model).items()
+    }
+
+
 def population(
     model: AbstractModel,
     assay: Assay,
@@ -152,7 +167,9 @@ def population(
     estimate: Sequence[str] | None = None,
     vary: Sequence[str] | None = None,
     covariates: Sequence[CovariateEffect] = (),
+    priors: Mapping[str, dist.Distribution] | None = None,
     omega: Mapping[str, float] | None = None,
+    omega_sd_log: Mapping[str, float] | None = None,
 ) -> Population:
     """Choose what is estimated and what varies; by default, as the model file says.
 
@@ -160,22 +177,26 @@ def population(
         model: the typical patient.
         assay: what was measured.
         estimate: parameters whose typical value is estimated.
-        vary: parameters that differ between patients; each is estimated too.
+        vary: parameters that vary between patients; each is estimated too.
         covariates: covariate effects, on estimated parameters.
-        omega: prior medians of ω to use instead of the model file's.
+        priors: priors of typical values to use instead of the model file's.
+        omega: prior medians of ω to use instead of the model file's. Parameters that
+            do not vary here are passed over.
+        omega_sd_log: prior SDs of log ω to use instead of `OMEGA_PRIOR_SD_LOG`.
 
     Raises:
         InputError: a name that the model lacks, or a parameter without a prior.
     """
-    known = parameters(model)
+    priors, omega, omega_sd_log = priors or {}, omega or {}, omega_sd_log or {}
+    acting = [effect.parameter for effect in covariates]
+    for name in [*(estimate or ()), *(vary or ()), *acting, *priors]:
+        _check_known(name, model)
+    for name in [*omega, *omega_sd_log]:
+        _check_known(name, model)
+    known = _informed(model, priors)
     if estimate is None:
         estimate = tuple(name for name, info in known.items() if info.estimate)
-    named = [*estimate, *(vary or ()), *(effect.parameter for effect in covariates)]
-    for name in named:
-        if name not in known:
-            raise InputError(
-                f"{name_of(model)} has no parameter {name!r}; it has {', '.join(known)}"
-            )
+    for name in [*estimate, *(vary or ()), *acting]:
         if known[name].prior is None:
             raise InputError(
                 f"parameter {name} of {name_of(model)} has no prior, "
@@ -190,15 +211,23 @@ def population(
                 f"covariate {effect.column} acts on {effect.parameter}, which is not "
                 f"estimated; estimated are {', '.join(estimate)}"
             )
-    medians = {name: known[name].omega or 0.3 for name in vary}
-    for name, value in (omega or {}).items():
-        if name in medians:
-            medians[name] = value
+    spread = {name: omega.get(name, known[name].omega or 0.3) for name in vary}
+    doubt = {name: omega_sd_log.get(name, OMEGA_PRIOR_SD_LOG) for name in vary}
     return Population(
         model=model,
         assay=assay,
         estimate=estimate,
         vary=tuple(vary),
-        omega=tuple(float(medians[name]) for name in vary),
+        omega=tuple(float(spread[name]) for name in vary),
+        omega_sd_log=tuple(float(doubt[name]) for name in vary),
         covariates=tuple(covariates),
+        priors=dict(priors),
     )
+
+
+def _check_known(name: str, model: AbstractModel) -> None:
+    known = parameters(model)
+    if name not in known:
+        raise InputError(
+            f"{name_of(model)} has no parameter {name!r}; it has {', '.join(known)}"
+        )
