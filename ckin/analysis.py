@@ -10,6 +10,7 @@ from ckin.assay import qpcr
 from ckin.dataset import Dataset
 from ckin.errors import InputError
 from ckin.inference import (
+    GRID_ERROR,
     METHODS,
     Fit,
     Report,
@@ -48,6 +49,7 @@ class Analysis:
         from_day: leave out samples before this day after the first infusion; `None`
             for the model's own `described_from_d`.
         values: other values of parameters, by name.
+        grid_error: error that the grid may make, log10 units of a reading, above 0.
     """
 
     model: str
@@ -64,6 +66,7 @@ class Analysis:
     omega_reading: str | None = None
     from_day: float | None = None
     values: dict[str, float] = dataclasses.field(default_factory=dict)
+    grid_error: float = GRID_ERROR
 
 
 def build_population(analysis: Analysis, dataset: Dataset) -> Population:
@@ -78,6 +81,11 @@ def build_population(analysis: Analysis, dataset: Dataset) -> Population:
         raise InputError(f"--target {analysis.target}: choose car or backbone")
     if analysis.error not in ("normal", "student_t"):
         raise InputError(f"--error {analysis.error}: choose normal or student_t")
+    if not 0 < analysis.grid_error < np.inf:
+        raise InputError(
+            f"--grid-error {analysis.grid_error:g}: give a number above 0, in log10 "
+            f"units of a reading; usual is {GRID_ERROR:g}"
+        )
     model = load_model(analysis.model).with_values(**analysis.values)
     assay = qpcr(target=analysis.target, error=analysis.error)
     if assay.quantity not in model.units:
@@ -148,6 +156,7 @@ def run_fit(dataset: Dataset, analysis: Analysis, folder: Path, report: Report) 
         warmup=analysis.warmup,
         draws=analysis.draws,
         seed=analysis.seed,
+        grid_error=analysis.grid_error,
         report=report,
     )
     result.write(folder)

@@ -23,6 +23,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from ckin import runtime
 from ckin.errors import InputError
 
 
@@ -246,6 +247,13 @@ def fit(
             "Default: what the model describes.",
         ),
     ] = None,
+    grid_error: Annotated[
+        float,
+        typer.Option(
+            help="Error that the fixed steps may make, log10 units of a reading. "
+            "Make it smaller when the fit says so."
+        ),
+    ] = 1e-3,
     set: Set = [],
     force: Annotated[bool, typer.Option(help="Write over an earlier fit.")] = False,
 ) -> None:
@@ -272,6 +280,7 @@ def fit(
             omega_reading=omega_reading,
             from_day=from_day,
             values=_assignments(set),
+            grid_error=grid_error,
         )
         with _progress() as report:
             result = run_fit(dataset, analysis, out_dir, report)
@@ -347,7 +356,20 @@ def _print_fit(result, folder: Path) -> None:
             f"{row['ess_bulk']:.0f}",
         )
     out.print(table)
+    out.print(_referee_line(result.referee), markup=False)
     out.print(f"written: {folder}", markup=False)
+
+
+def _referee_line(judge) -> str:
+    """What the adaptive solver says of the draws, in one line."""
+    if judge.method == "closed form":
+        return "referee: none needed, the model is a formula"
+    return (
+        f"referee: {len(judge.rows)} draws solved again adaptively, "
+        f"k-hat {judge.khat:.2f}, log densities change by up to "
+        f"{judge.max_abs_delta:.2g} (most for patient {judge.worst_patient}), "
+        f"weights worth {judge.ess:.0f} draws"
+    )
 
 
 @app.command()
@@ -373,6 +395,7 @@ def demo(
 
 def main() -> None:
     """Entry point of the `ckin` command."""
+    runtime.prepare()
     try:
         app()
     except KeyboardInterrupt:

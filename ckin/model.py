@@ -283,21 +283,28 @@ def to_solver_scale(model: AbstractModel, y: Any) -> Any:
     )
 
 
+def within_limits(model: AbstractModel, w: Any) -> Any:
+    """The solver's variables with logarithms clipped to `LOG_STATE_LIMIT`."""
+    limit = LOG_STATE_LIMIT
+    return _by_state(
+        model, lambda info, v: jnp.clip(v, -limit, limit) if info.log else v, w
+    )
+
+
 def from_solver_scale(model: AbstractModel, w: Any) -> Any:
     """Inverse of `to_solver_scale`; works on scalars and on arrays."""
-
-    def plain(info, v):
-        if info.log:
-            return jnp.exp(jnp.clip(v, -LOG_STATE_LIMIT, LOG_STATE_LIMIT))
-        return v * info.scale
-
-    return _by_state(model, plain, w)
+    return _by_state(
+        model, lambda info, v: jnp.exp(v) if info.log else v * info.scale, w
+    )
 
 
 def solver_vector_field(
     model: AbstractModel, t: Scalar, w: Any, inputs: Mapping[str, Scalar]
 ) -> Any:
-    """The vector field in the solver's variables: dw/dt = f(y)/y where w = log y."""
+    """The vector field in the solver's variables: dw/dt = f(y)/y where w = log y.
+
+    Logarithms have to be `within_limits`, or nearly so.
+    """
     y = from_solver_scale(model, w)
     slopes = model.vector_field(t, y, inputs)
     return _by_state(

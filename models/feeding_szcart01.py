@@ -428,8 +428,9 @@ class FeedingSzcart01(AbstractModel):
 
     def vector_field(self, t: Scalar, y: Body, inputs: Mapping[str, Scalar]) -> Body:
         """Slopes; the equations are in the module's docstring."""
-        dividing = jnp.stack(y.dividing)
-        killers = jnp.maximum(dividing.sum() + y.effector, 0.0)
+        # Plain arithmetic, state by state: XLA fuses it, and not a stack of them.
+        dividing = sum(y.dividing)
+        killers = jnp.maximum(dividing + y.effector, 0.0)
         cart = jnp.maximum(y.engaged + killers + y.memory, 0.0)
         met = y.leukaemia + y.b_cells + self.feeder_weight * y.feeder
         antigen = jnp.maximum(met, 0.0)
@@ -443,20 +444,25 @@ class FeedingSzcart01(AbstractModel):
         room = jnp.maximum(1.0 - y.other_cells / self.other_cells_normal, 0.0)
         recruited = self.recruitment_rate * s
         recalled = self.recall_rate * s * room * y.effector
-        stalled = self.stall_rate * (1.0 - drive) * dividing
-        divided = self.division_rate * drive * dividing
-        entering = jnp.append(
-            recruited * (y.engaged + y.memory) + recalled, 2.0 * divided[:-1]
-        )
+        stalling = self.stall_rate * (1.0 - drive)
+        division = self.division_rate * drive
+        divided = [division * cells for cells in y.dividing]
+        entering = [
+            recruited * (y.engaged + y.memory) + recalled,
+            *(2.0 * cells for cells in divided[:-1]),
+        ]
         graduates = 2.0 * divided[-1]
         growing = y.leukaemia / (y.leukaemia + ONE_CELL)
         return Body(
             -(self.engagement_rate + self.infused_loss) * y.infused,
             self.engagement_rate * y.infused
             - (recruited + self.resting_loss) * y.engaged,
-            *(entering - divided - stalled),
+            *(
+                new - (division + stalling) * cells
+                for new, cells in zip(entering, y.dividing, strict=True)
+            ),
             effector=(1.0 - self.memory_fraction) * graduates
-            + stalled.sum()
+            + stalling * dividing
             - self.effector_loss * y.effector
             - recalled,
             memory=self.memory_fraction * graduates

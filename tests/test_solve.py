@@ -3,17 +3,30 @@
 from collections import Counter
 from typing import ClassVar, NamedTuple
 
+import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 from toys import TOY, made
 
 from ckin._types import Scalar
 from ckin.model import AbstractModel, log_normal, parameter, state
 from ckin.protocol import Dose, InputWindow, event_table, pad_events
-from ckin.solve import Solver, make_grid, pad_grid, solve
+from ckin.solve import (
+    PACE_SOLVER,
+    RK4,
+    Pace,
+    Solver,
+    make_grid,
+    merged_pace,
+    pad_grid,
+    solve,
+    step_times,
+)
+from ckin.solve.grid import usual_pace
 
 
 class Cells(NamedTuple):
@@ -251,22 +264,77 @@ def test_padding_of_a_grid_changes_nothing():
     np.testing.assert_array_equal(one.states.effector, other.states.effector)
 
 
-@pytest.fixture(scope="module")
-def blown_up():
-    def total(rate):
-        path = on_grid(made(Decay).with_values(rate=rate), GRID)
-        logs = jnp.log(jnp.maximum(path.states.effector, 1.0))
-        return jnp.where(path.ok, jnp.sum(logs), 0.0), path
-
+def test_a_grid_that_blows_up_is_a_failed_solve_with_finite_states():
     # RK4 multiplies by (0.2 rate)^4 / 24 a step: beyond all doubles in few steps.
-    return jax.grad(total, has_aux=True)(jnp.asarray(1e8))
+    path = on_grid(made(Decay, rate=1e8), GRID)
+    assert not path.ok
+    assert np.isfinite(path.states.effector).all()
 
 
-def test_a_grid_that_blows_up_is_a_failed_solve_with_finite_states(blown_up):
-    assert not blown_up[1].ok
-    assert np.isfinite(blown_up[1].states.effector).all()
+# RK4 as a diffrax solver
 
 
-@pytest.mark.xfail(reason="zero times the infinite slope of the step that overflowed")
-def test_a_grid_that_blows_up_has_a_gradient_of_zero(blown_up):
-    assert blown_up[0] == 0.0
+def forced(t, y, args):
+    """Two coupled states, one of them driven from outside."""
+    a, b = y
+    return -args * a + jnp.sin(b), a * b - 0.3 * b + jnp.cos(t)
+
+
+def rk4_end(n_steps):
+    solution = dfx.diffeqsolve(
+        dfx.ODETerm(forced), RK4(), 0.0, 2.0, 2.0 / n_steps,
+        (jnp.array(1.0), jnp.array(0.5)), args=3.0,
+    )  # fmt: skip
+    return np.array([leaf[-1] for leaf in jax.tree.leaves(solution.ys)])
+
+
+@pytest.mark.parametrize("unrolled", [0, 6])
+def test_rk4_in_diffeqsolve_has_order_four(unrolled, monkeypatch):
+    monkeypatch.setattr("ckin.solve.rk4.UNROLLED_STATES", unrolled)
+    exact = solve_ivp(
+        lambda t, y: np.array(forced(t, y, 3.0)), (0.0, 2.0), [1.0, 0.5],
+        method="DOP853", rtol=1e-12, atol=1e-12,
+    ).y[:, -1]  # fmt: skip
+    errors = [np.abs(rk4_end(n) - exact).max() for n in (20, 40, 80)]
+    # Halving the step divides the error by 16, up to the next order's share of it.
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(4.0, abs=0.15)
+    assert np.log2(errors[1] / errors[2]) == pytest.approx(4.0, abs=0.1)
+
+
+# The pace of a grid
+
+
+def test_the_usual_pace_has_the_steps_it_names():
+    pace = usual_pace(np.array([0.0, 7.0]))
+    longest = np.diff(pace.between(1.0, 6.0)).max(), np.diff(pace.between(21.0, 90.0))
+    assert longest[0] <= 0.2 + 1e-12
+    assert 0.45 < longest[1].max() <= 0.5 + 1e-12
+
+
+def test_nodes_between_stops_are_equally_far_apart_in_steps():
+    pace = Pace(np.array([0.0, 2.0, 5.0]), np.array([4.0, 1.0, 0.25]))
+    nodes = pace.between(1.0, 9.0)
+    assert nodes[0] == 1.0
+    assert nodes[-1] == 9.0
+    # 4 + 3 + 1 steps' worth.
+    assert nodes.size == 9
+    np.testing.assert_allclose(np.diff(pace.steps_before(nodes)), 1.0)
+
+
+def test_the_steps_of_an_adaptive_solve_end_at_every_event():
+    ends, ok = step_times(made(Decay), EVENTS, 12.0, PACE_SOLVER)
+    ends = np.asarray(ends)
+    assert ok
+    for time in (3.0, 5.0, 7.0, 12.0):
+        assert np.isclose(ends, time).any(), time
+    assert ends[np.isfinite(ends)].max() == pytest.approx(12.0)
+
+
+def test_a_merged_pace_is_that_of_the_solve_with_most_steps():
+    few, many = np.array([4.0, 8.0, np.inf]), np.array([1.0, 2.0, 8.0, np.inf])
+    pace = merged_pace([few, many], np.array([0.0]))
+    # Two steps of RK4 in each of theirs.
+    assert pace.between(0.0, 2.0).size == 1 + 4
+    assert pace.between(4.0, 8.0).size == 1 + 2
+    none = merged_pace([np.array([np.inf])], np.array([0.0]))
+    np.testing.assert_array_equal(none.per_day, usual_pace(np.array([0.0])).per_day)

@@ -1,13 +1,16 @@
-"""From data to a posterior: density, starts, geometry, NUTS, verdict, results.
+"""Data to posterior: density, starts, geometry, NUTS, referee, verdict, results.
 
 `fit` is the way in. Engines differ in how they move; they all evaluate the one
 `Density` that comes from the NumPyro model.
 """
 
 from ckin.inference.convergence import Verdict as Verdict
+from ckin.inference.fit import GRID_ERROR as GRID_ERROR
 from ckin.inference.fit import METHODS as METHODS
 from ckin.inference.fit import Report as Report
 from ckin.inference.fit import fit as fit
 from ckin.inference.predict import individual_curves as individual_curves
 from ckin.inference.predict import population_curve as population_curve
+from ckin.inference.referee import Referee as Referee
+from ckin.inference.referee import referee as referee
 from ckin.inference.results import Fit as Fit

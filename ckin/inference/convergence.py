@@ -7,6 +7,8 @@ import pandas as pd
 import xarray as xr
 from arviz_stats.sampling_diagnostics import ess, rhat
 
+from ckin.inference.referee import CLOSED_FORM, Referee
+
 
 # Vehtari et al. 2021: R-hat below 1.01 and an effective sample size of 100 a chain.
 RHAT_LIMIT = 1.01
@@ -15,6 +17,14 @@ ESS_LIMIT = 400.0
 # A piecewise model has kinks at which a leapfrog step errs whatever its size, so a few
 # divergent transitions say nothing; more than this share does.
 DIVERGENT_SHARE = 0.005
+
+# Vehtari et al. 2024: over this no number of draws makes importance weights reliable.
+KHAT_LIMIT = 0.7
+# Nats between the largest and the smallest log weight. A mean moves by at most the SD
+# of the weights, so half of this, times its own SD: no more than the sampling error
+# that the limit on the effective sample size allows. A k-hat says nothing below it: it
+# is the shape of the weights' tail, whatever its size.
+NEGLIGIBLE_SPREAD = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +40,11 @@ class Verdict:
     converged: bool
     reasons: tuple[str, ...]
     longer_helps: bool = False
+
+    def also(self, reasons: tuple[str, ...]) -> "Verdict":
+        """The same verdict with further reasons against it."""
+        every = self.reasons + reasons
+        return Verdict(not every, every, self.longer_helps)
 
 
 def diagnostics(population: xr.Dataset) -> pd.DataFrame:
@@ -99,3 +114,48 @@ def verdict(
             f"{unsolved} solves failed among the draws: their predictions are missing"
         )
     return Verdict(not reasons, tuple(reasons), longer_helps=too_few)
+
+
+def referee_reasons(judge: Referee, grid_error: float | None) -> tuple[str, ...]:
+    """What the adaptive solver says against a fit, one sentence each.
+
+    Args:
+        judge: what it found.
+        grid_error: the error that the fit's grid was laid for, log10 units; `None` if
+            the fit had a solver of its own instead.
+    """
+    if judge.method == CLOSED_FORM:
+        return ()
+    reasons = []
+    if judge.unsolved:
+        most = max(judge.unsolved, key=lambda name: judge.unsolved[name])
+        reasons.append(
+            f"{sum(judge.unsolved.values())} solves failed with every adaptive solver "
+            f"(most for patient {most}: {judge.unsolved[most]} of {len(judge.rows)} "
+            "draws): these draws are not confirmed; look at this patient's doses and "
+            "at the parameters at their prior's edge"
+        )
+    if judge.spread <= NEGLIGIBLE_SPREAD:
+        return tuple(reasons)
+    if np.isnan(judge.khat):
+        reasons.append(
+            "k-hat of the adaptive solver cannot be told from "
+            f"{int(np.isfinite(judge.delta).sum())} draws: make 100 or more (--draws)"
+        )
+    elif judge.khat > KHAT_LIMIT:
+        reasons.append(
+            f"k-hat of the adaptive solver is {judge.khat:.2f} (limit {KHAT_LIMIT}; "
+            f"log densities change by up to {judge.max_abs_delta:.2g}, most for "
+            f"patient {judge.worst_patient}): {_finer(grid_error)}"
+        )
+    return tuple(reasons)
+
+
+def _finer(grid_error: float | None) -> str:
+    """What to do about a fit whose solves are too coarse."""
+    if grid_error is None:
+        return "the solver is too coarse; fit again with smaller rtol and atol"
+    return (
+        "the grid is too coarse for this posterior; "
+        f"fit again with --grid-error {grid_error / 10:g}"
+    )

@@ -1,4 +1,4 @@
-"""Fit a population: starts, then NUTS or the Laplace approximation, then a verdict."""
+"""Fit a population: starts, NUTS or the Laplace approximation, referee, verdict."""
 
 import inspect
 import time
@@ -10,24 +10,28 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
 from ckin.dataset import Dataset
-from ckin.inference.convergence import Verdict, verdict
+from ckin.inference.convergence import Verdict, referee_reasons, verdict
 from ckin.inference.density import Density, make_density
 from ckin.inference.geometry import Geometry, first_geometry, naturals
+from ckin.inference.gridding import laplace_phi, on_grid, prior_phi
 from ckin.inference.laplace import PopulationLaplace, fit_laplace
 from ckin.inference.nuts import Draws, Info, joined, sample, start_chains, warm_up
 from ckin.inference.predict import sample_log_likelihoods
+from ckin.inference.referee import Referee, referee
 from ckin.inference.results import (
     Fit,
     environment,
     sha256_of,
     summarise,
     summarise_individuals,
+    summarise_refereed,
     to_datatree,
 )
 from ckin.model import name_of
-from ckin.population import Population, pack
+from ckin.population import GRID_ERROR, Population, pack
 from ckin.solve import Solver
 
 
@@ -53,6 +57,7 @@ def fit(
     draws: int = 500,
     seed: int = 0,
     solver: Solver | None = None,
+    grid_error: float = GRID_ERROR,
     report: Report = silent,
 ) -> Fit:
     """Fit a population to a data set.
@@ -69,6 +74,9 @@ def fit(
             goes on to 4 times as many when it has not converged by then.
         seed: of every random number; the same seed gives the same fit.
         solver: how to integrate.
+        grid_error: error of a reading that the grid may make, log10 units; make it
+            smaller when the verdict says so. Of no matter with a closed form or a
+            `solver` that is adaptive.
         report: called with (stage, done, total) as it goes.
 
     Returns:
@@ -76,27 +84,36 @@ def fit(
 
     Raises:
         PackError: the data do not fit the model.
-        ValueError: unknown method, or a count below 1.
+        ValueError: unknown method, a count below 1, or a grid error that is not a
+            number above 0.
     """
     if method not in METHODS:
         raise ValueError(f"method={method!r} is not one of {', '.join(METHODS)}")
     for name, count in (("chains", chains), ("warmup", warmup), ("draws", draws)):
         if count < 1:
             raise ValueError(f"{name}={count}: it must be at least 1")
+    if not 0 < grid_error < np.inf:
+        raise ValueError(f"grid_error={grid_error}: it must be a number above 0")
     began = time.perf_counter()
+    keys = jax.random.split(jax.random.key(seed), 4)
     density = make_density(population, pack(dataset, population), solver)
-    laplace_key, sample_key = jax.random.split(jax.random.key(seed))
-    laplace = fit_laplace(
-        density, laplace_key, lambda done, total: report("starts", done, total)
-    )
+    told = partial(report, "grid") if population.on_grid else lambda *_: None
+    told(0, 2)
+    density, _ = on_grid(density, prior_phi(density, keys[2]), grid_error)
+    told(1, 2)
+    laplace = fit_laplace(density, keys[0], partial(report, "starts"))
     geometry = first_geometry(laplace)
+    # Once more, now that it is known where the posterior is.
+    likely = laplace_phi(density, geometry, keys[3])
+    density, grid = on_grid(density, likely, grid_error)
+    told(2, 2)
+    sample_key = keys[1]
     started = time.perf_counter()
     if method == "map":
         result = _laplace_draws(density, geometry, sample_key, chains, draws)
     else:
         result = _nuts(density, geometry, sample_key, chains, warmup, draws, report)
-    report("summaries", 0, 1)
-    finished = _finish(
+    return _finish(
         dataset,
         density,
         laplace,
@@ -107,14 +124,15 @@ def fit(
             "warmup": 0 if method == "map" else warmup,
             "draws": result.draws.u.shape[1],
             "seed": seed,
+            "grid_error": grid_error,
+            "grid": None if grid is None else grid._asdict(),
         },
         seconds={
             "starts": started - began,
             "sampling": time.perf_counter() - started,
         },
+        report=report,
     )
-    report("summaries", 1, 1)
-    return finished
 
 
 class _Result(NamedTuple):
@@ -167,53 +185,39 @@ def _finish(
     result: _Result,
     settings: dict,
     seconds: dict,
+    report: Report,
 ) -> Fit:
-    """Summaries, verdict and manifest of the draws."""
+    """Referee, summaries, verdict and manifest of the draws."""
     u, eta, info = result.draws
-    likelihood, solved = sample_log_likelihoods(
-        density,
-        jnp.asarray(u.reshape(-1, u.shape[-1])),
-        jnp.asarray(eta.reshape(info.lp.size, *eta.shape[2:])),
+    flat_u = u.reshape(-1, u.shape[-1])
+    flat_eta = eta.reshape(info.lp.size, *eta.shape[2:])
+    likelihood, solved = jax.tree.map(
+        np.asarray,
+        sample_log_likelihoods(density, jnp.asarray(flat_u), jnp.asarray(flat_eta)),
     )
-    likelihood = np.asarray(likelihood).reshape(*u.shape[:2], *likelihood.shape[1:])
-    unsolved = int((~np.asarray(solved)).sum())
-    divergences = int(info.diverging.sum())
+    began = time.perf_counter()
+    judge = referee(
+        density,
+        flat_u,
+        flat_eta,
+        fitted=(likelihood, solved),
+        report=partial(report, "referee"),
+    )
+    seconds = {**seconds, "referee": time.perf_counter() - began}
+    report("summaries", 0, 1)
     summary, table = summarise(density, u)
-    if settings["method"] == "map":
-        judged = _laplace_verdict(laplace, unsolved)
-    else:
-        judged = verdict(
-            table,
-            divergences=divergences,
-            draws=info.lp.size,
-            unsolved=unsolved,
-        )
-    data = density.data
+    judged = _verdict(density, laplace, result, table, solved, judge, settings)
     manifest = {
         "converged": judged.converged,
         "reasons": list(judged.reasons),
         "synthetic_data": dataset.synthetic,
-        "model": name_of(density.population.model),
-        "estimated": list(density.population.estimate),
-        "varying": list(density.population.vary),
-        "assay": density.population.assay.name,
-        "quantity": density.population.assay.quantity,
-        "error": density.population.assay.error,
-        "below_limit_method": "M3: left-censored likelihood",
+        **_described(density),
         **settings,
-        "patients": data.n_patients,
-        "samples": int(data.present.sum()),
-        "samples_below_limit": int((data.below & data.present).sum()),
-        "divergences": divergences,
+        "divergences": int(info.diverging.sum()),
         "warmup_divergences": result.warmup_divergences,
-        "solver_failures": unsolved,
-        "solver_failures_by_patient": {
-            name: int(count)
-            for name, count in zip(
-                data.ids, (~np.asarray(solved)).sum(axis=0), strict=True
-            )
-            if count
-        },
+        "khat": judge.khat if np.isfinite(judge.khat) else None,
+        "referee": judge.told(),
+        **_failures(density, solved, judge),
         "leapfrogs_per_chain": result.leapfrogs_per_chain,
         "step_size": result.step_size,
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
@@ -222,9 +226,6 @@ def _finish(
             "sha256": dataset.sha256,
             "notes": list(dataset.notes),
         },
-        "model_sha256": sha256_of(
-            Path(inspect.getfile(type(density.population.model)))
-        ),
         "environment": environment(),
     }
     label = "SYNTHETIC DATA, not patients" if dataset.synthetic else "data as given"
@@ -234,10 +235,10 @@ def _finish(
         u,
         eta,
         stats,
-        likelihood,
+        likelihood.reshape(*u.shape[:2], *likelihood.shape[1:]),
         {"data": label, "converged": str(judged.converged), "model": manifest["model"]},
     )
-    return Fit(
+    finished = Fit(
         density=density,
         posterior=tree,
         summary=summary,
@@ -248,6 +249,83 @@ def _finish(
         manifest=manifest,
         u=u,
         eta=eta,
+        referee=judge,
+        refereed=summarise_refereed(density, u, judge),
+    )
+    report("summaries", 1, 1)
+    return finished
+
+
+def _described(density: Density) -> dict[str, object]:
+    """What was fitted to what, for the manifest."""
+    population, data = density.population, density.data
+    return {
+        "model": name_of(population.model),
+        "model_sha256": sha256_of(Path(inspect.getfile(type(population.model)))),
+        "estimated": list(population.estimate),
+        "varying": list(population.vary),
+        "assay": population.assay.name,
+        "quantity": population.assay.quantity,
+        "error": population.assay.error,
+        "below_limit_method": "M3: left-censored likelihood",
+        "patients": data.n_patients,
+        "samples": int(data.present.sum()),
+        "samples_below_limit": int((data.below & data.present).sum()),
+    }
+
+
+def _failures(
+    density: Density, solved: np.ndarray, judge: Referee
+) -> dict[str, object]:
+    """Solves that failed among the kept draws, and by phase and patient.
+
+    Those of the warm-up are not seen by patient: each ends a trajectory, and is in the
+    manifest as one of `warmup_divergences`.
+
+    Args:
+        density: the posterior.
+        solved: (draws, patients), of all kept draws, by the fit's own solver.
+        judge: what the adaptive solver found.
+    """
+    lost = (~solved).sum(axis=0)
+    return {
+        "solver_failures": int(lost.sum()),
+        "solver_failures_by_patient": {
+            "warm-up": None,
+            "sampling": {
+                name: int(count)
+                for name, count in zip(density.data.ids, lost, strict=True)
+                if count
+            },
+            "referee": dict(judge.unsolved),
+        },
+    }
+
+
+def _verdict(
+    density: Density,
+    laplace: PopulationLaplace,
+    result: _Result,
+    table: pd.DataFrame,
+    solved: np.ndarray,
+    judge: Referee,
+    settings: dict,
+) -> Verdict:
+    """Verdict of the method, and of the referee."""
+    unsolved = int((~solved).sum())
+    if settings["method"] == "map":
+        judged = _laplace_verdict(laplace, unsolved)
+    else:
+        info = result.draws.info
+        judged = verdict(
+            table,
+            divergences=int(info.diverging.sum()),
+            draws=info.lp.size,
+            unsolved=unsolved,
+        )
+    on_grid = density.solver.method is None
+    return judged.also(
+        referee_reasons(judge, settings["grid_error"] if on_grid else None)
     )
 
 

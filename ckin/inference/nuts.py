@@ -1,10 +1,12 @@
 """NUTS (BlackJAX) in whitened coordinates, chains as lanes, in chunks we own.
 
-Chains advance together, one `vmap` lane each. Warm-up is short because the geometry
-is known beforehand: windows that adapt the one step size of all chains, and between
-windows the coordinates of the population and of each patient are fitted to the draws
-of all chains pooled. Every chunk is one call of one compiled function and all state
-is explicit (`Chains`), so that progress can be shown between chunks.
+Chains advance together, one `vmap` lane each, shared out over the devices (GPUs, or as
+many CPU devices as JAX was told to make: `jax_num_cpu_devices`). Warm-up is short
+because the geometry is known beforehand: windows that adapt the one step size of all
+chains, and between windows the coordinates of the population and of each patient are
+fitted to the draws of all chains pooled. Every chunk is one call of one compiled
+function and all state is explicit (`Chains`), so that progress can be shown between
+chunks.
 """
 
 from collections.abc import Callable
@@ -34,6 +36,8 @@ CHUNK = 25
 # Shares of warm-up spent in each window; the metric is re-estimated after all but
 # the last, which settles the step size.
 WINDOWS = (0.2, 0.3, 0.3, 0.2)
+# Name of the axis of chains that devices share.
+LANES = "chains"
 # Draws' worth of weight of the previous metric when it is re-estimated.
 PRIOR_WEIGHT = 20.0
 
@@ -97,11 +101,17 @@ def _advance(
     geometry: Geometry,
     key: Array,
     adapt: Array,
+    n_devices: int,
 ) -> tuple[tuple, Array, Info]:
-    """CHUNK transitions of every chain; the step size adapts where `adapt`."""
+    """CHUNK transitions of every chain; the step size adapts where `adapt`.
+
+    Each device takes its share of the chains and waits for the others only to average
+    the acceptance. Keys go by chain, so devices change no random number.
+    """
     kernel = blackjax.nuts.build_kernel()
+    n_chains, dimensions = chains[0].position.shape
     # The metric is the identity: the geometry does all that one could do.
-    inverse_mass = jnp.ones(chains[0].position.shape[1])
+    inverse_mass = jnp.ones(dimensions)
 
     def log_density(position):
         return geometry.log_density(density, position)
@@ -121,12 +131,16 @@ def _advance(
         exponent = jnp.where(
             adapt, averaging.log_step_size, averaging.log_step_size_avg
         )
-        keys = jax.random.split(key, states.position.shape[0])
+        here = states.position.shape[0]
+        keys = lax.dynamic_slice_in_dim(
+            jax.random.split(key, n_chains), lax.axis_index(LANES) * here, here
+        )
         states, info = jax.vmap(one, in_axes=(0, 0, None))(
             keys, states, jnp.exp(exponent)
         )
         # One step size for all: the mean acceptance of the chains steers it.
-        adapted = _update(averaging, jnp.mean(info.acceptance_rate))
+        acceptance = lax.pmean(jnp.mean(info.acceptance_rate), LANES)
+        adapted = _update(averaging, acceptance)
         averaging = jax.tree.map(
             lambda new, old: jnp.where(adapt, new, old), adapted, averaging
         )
@@ -139,8 +153,21 @@ def _advance(
         )
         return (states, averaging), (states.position, kept)
 
-    chains, seen = lax.scan(transition, chains, jax.random.split(key, CHUNK))
+    each, whole = jax.P(LANES), jax.P()
+    shared_out = jax.shard_map(
+        lambda chains, keys: lax.scan(transition, chains, keys),
+        mesh=jax.sharding.Mesh(np.array(jax.devices()[:n_devices]), (LANES,)),
+        in_specs=((each, whole), whole),
+        out_specs=((each, whole), jax.P(None, LANES)),
+        check_vma=False,
+    )
+    chains, seen = shared_out(chains, jax.random.split(key, CHUNK))
     return chains, *jax.tree.map(lambda rows: jnp.swapaxes(rows, 0, 1), seen)
+
+
+def devices_for(chains: int) -> int:
+    """Devices that share the chains evenly, as many as there are."""
+    return max(n for n in range(1, len(jax.devices()) + 1) if chains % n == 0)
 
 
 @eqx.filter_jit
@@ -187,6 +214,7 @@ def _chunk(density: Density, chains: Chains, *, adapt: bool):
         chains.geometry,
         chunk_key,
         jnp.array(adapt),
+        devices_for(cast(Array, chains.state.position).shape[0]),
     )
     after = Chains(
         state,

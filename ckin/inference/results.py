@@ -19,6 +19,7 @@ from arviz_base import from_dict
 from ckin._types import Array
 from ckin.inference.convergence import Verdict, diagnostics
 from ckin.inference.density import Density
+from ckin.inference.referee import Referee
 
 
 LIBRARIES = ("ckin", "jax", "diffrax", "numpyro", "blackjax", "arviz-base")
@@ -38,6 +39,9 @@ class Fit:
         manifest: what was run, with what, on what.
         u: population draws, (chains, draws, hyper), unconstrained.
         eta: (chains, draws, patients, varying).
+        referee: what the adaptive solver says of the draws.
+        refereed: the population by the referee's weights; `None` where it had nothing
+            to weigh.
     """
 
     density: Density
@@ -48,6 +52,8 @@ class Fit:
     manifest: Mapping[str, Any]
     u: np.ndarray
     eta: np.ndarray
+    referee: Referee
+    refereed: pd.DataFrame | None
 
     def thinned(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """`n` draws of (u, η), evenly spaced over all chains."""
@@ -57,11 +63,19 @@ class Fit:
         return u[rows], eta[rows]
 
     def write(self, folder: Path) -> None:
-        """Write `posterior.nc`, `summary.csv`, `individual.csv`, `manifest.json`."""
+        """Write `posterior.nc`, `summary.csv`, `individual.csv`, `manifest.json`.
+
+        And `referee.csv`, where there is something in it.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.posterior.to_netcdf(folder / "posterior.nc", engine="h5netcdf")
         self.summary.to_csv(folder / "summary.csv", index=False)
         self.individual.to_csv(folder / "individual.csv", index=False)
+        if self.refereed is None:
+            # One of an earlier fit in this folder would be read as this one's.
+            (folder / "referee.csv").unlink(missing_ok=True)
+        else:
+            self.refereed.to_csv(folder / "referee.csv", index=False)
         text = json.dumps(self.manifest, indent=2, ensure_ascii=False)
         (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
 
@@ -194,6 +208,47 @@ def summarise(density: Density, u: np.ndarray) -> tuple[pd.DataFrame, pd.DataFra
             }
         )
     return pd.DataFrame(rows), table.loc[list(sampled)]
+
+
+def summarise_refereed(
+    density: Density, u: np.ndarray, judge: Referee
+) -> pd.DataFrame | None:
+    """Population parameters and derived numbers by the weights of the referee.
+
+    Args:
+        density: the posterior.
+        u: the draws that the fit made, (chains, draws, hyper).
+        judge: what the referee found about them.
+
+    Returns:
+        One row a number (parameter, unit, mean, q05, q50, q95, shift_in_sd), or `None`
+        if no draw has a weight. The shift is that of the mean against the same draws
+        without weights, in their SDs.
+    """
+    weighed = judge.weights > 0
+    if not weighed.any():
+        return None
+    weights = judge.weights[weighed]
+    judged = u.reshape(-1, u.shape[-1])[None, judge.rows[weighed]]
+    rows, units = [], _units(density)
+    draws = {**population_draws(density, judged), **derived_draws(density, judged)}
+    for name, (values,) in draws.items():
+        mean, sd = weights @ values, values.std()
+        low, middle, high = np.quantile(
+            values, (0.05, 0.5, 0.95), weights=weights, method="inverted_cdf"
+        )
+        rows.append(
+            {
+                "parameter": name,
+                "unit": units[name],
+                "mean": mean,
+                "q05": low,
+                "q50": middle,
+                "q95": high,
+                "shift_in_sd": (mean - values.mean()) / sd if sd > 0 else 0.0,
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def _dataset(draws: Mapping[str, np.ndarray]) -> xr.Dataset:

@@ -11,6 +11,9 @@ from ckin.population.model import population_model as population_model
 from ckin.population.pack import Packed as Packed
 from ckin.population.pack import PackError as PackError
 from ckin.population.pack import pack as pack
+from ckin.population.refine import GRID_ERROR as GRID_ERROR
+from ckin.population.refine import GridReport as GridReport
+from ckin.population.refine import refined as refined
 from ckin.population.specification import CovariateEffect as CovariateEffect
 from ckin.population.specification import Population as Population
 from ckin.population.specification import population as population

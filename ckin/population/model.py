@@ -8,6 +8,7 @@ standard normal) and the assay itself (natural log of the reading).
 
 from typing import cast
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpyro
@@ -88,19 +89,56 @@ def log_readings(
     data: Packed,
     solver: Solver | None = None,
 ) -> tuple[Float[Array, "patients samples"], Bool[Array, " patients"]]:
-    """Natural log of error-free readings of every patient, and who was solved."""
+    """Natural log of error-free readings of every patient, and who was solved.
 
-    def one(phi, known, events, grid, time_d, after):
-        model = population.patient_model(phi, known)
-        trajectory = solve(model, events, time_d, after=after, solver=solver, grid=grid)
-        reading = population.assay.predict(model, trajectory.states)
-        solved = trajectory.ok & jnp.all(jnp.isfinite(reading))
-        # A failed patient must not leak inf or NaN into anyone's gradient.
-        return jnp.where(solved, reading, 0.0), solved
+    The readings of a patient who was not solved are 0, with a gradient of 0. On the
+    grid they can be differentiated in reverse mode only.
+    """
 
-    return jax.vmap(one)(
+    def each(phi, known, events, grid, time_d, after):
+        whole = (population, solver, known, events, grid, time_d, after)
+        if population.on_grid and (solver is None or solver.method is None):
+            return _guarded(phi, whole)
+        return _patient_readings(phi, whole)
+
+    return jax.vmap(each)(
         phi, data.known, data.events, data.grid, data.time_d, data.after
     )
+
+
+def _patient_readings(phi: Array, whole: tuple) -> tuple[Array, Array]:
+    population, solver, known, events, grid, time_d, after = whole
+    model = population.patient_model(phi, known)
+    trajectory = solve(model, events, time_d, after=after, solver=solver, grid=grid)
+    reading = population.assay.predict(model, trajectory.states)
+    solved = trajectory.ok & jnp.all(jnp.isfinite(reading))
+    # A failed patient must not leak inf or NaN into anyone's gradient.
+    return jnp.where(solved, reading, 0.0), solved
+
+
+# Where a step on the grid overflowed, reverse mode meets zero times infinity. The
+# gradient of a patient who was not solved is therefore set to zero; that of a solved
+# patient is left as it is, NaN and all.
+@eqx.filter_custom_vjp
+def _guarded(phi, whole):
+    return _patient_readings(phi, whole)
+
+
+@_guarded.def_fwd
+def _(perturbed, phi, whole):
+    del perturbed
+    reading, pull, solved = jax.vjp(
+        lambda phi: _patient_readings(phi, whole), phi, has_aux=True
+    )
+    return (reading, solved), (pull, solved)
+
+
+@_guarded.def_bwd
+def _(residuals, cotangents, perturbed, phi, whole):
+    del perturbed, phi, whole
+    pull, solved = residuals
+    (slope,) = pull(cotangents[0])
+    return jnp.where(solved, slope, 0.0)
 
 
 def population_model(

@@ -113,6 +113,12 @@ class Population(eqx.Module):
         """Position in `estimate` of each parameter in `vary`."""
         return tuple(self.estimate.index(name) for name in self.vary)
 
+    @property
+    def on_grid(self) -> bool:
+        """Whether trajectories of this model are solved on a grid."""
+        exact = self.model.closed_form(jnp.zeros(1))
+        return exact is None and not self.model.switch_times()
+
     def typical_phi(self) -> Float[Array, " estimated"]:
         """φ of the model's own values."""
         values = [getattr(self.model, name) for name in self.estimate]

@@ -8,7 +8,13 @@ search); diffrax's adaptive Tsit5 otherwise, which is also the referee of the gr
 from ckin.solve.adaptive import Solver as Solver
 from ckin.solve.adaptive import Trajectory as Trajectory
 from ckin.solve.adaptive import solve as solve
+from ckin.solve.adaptive import step_times as step_times
 from ckin.solve.grid import Grid as Grid
+from ckin.solve.grid import Pace as Pace
 from ckin.solve.grid import make_grid as make_grid
 from ckin.solve.grid import make_grids as make_grids
 from ckin.solve.grid import pad_grid as pad_grid
+from ckin.solve.pace import PACE_SOLVER as PACE_SOLVER
+from ckin.solve.pace import merged_pace as merged_pace
+from ckin.solve.pace import scaled as scaled
+from ckin.solve.rk4 import RK4 as RK4

@@ -26,6 +26,7 @@ from ckin.model import (
     give,
     solver_vector_field,
     to_solver_scale,
+    within_limits,
 )
 from ckin.protocol import EventTable
 from ckin.solve.grid import Grid, walk_grid
@@ -48,6 +49,7 @@ class Solver(eqx.Module):
         atol: absolute tolerance per step, of log states and of scaled cells.
         max_steps: steps per piece after which the solve has failed.
         adjoint: diffrax adjoint; the default is for reverse mode.
+        first_step_d: first step tried in every piece, days.
     """
 
     method: dfx.AbstractSolver | None = None
@@ -55,6 +57,7 @@ class Solver(eqx.Module):
     atol: float = ATOL
     max_steps: int = eqx.field(static=True, default=MAX_STEPS)
     adjoint: dfx.AbstractAdjoint = dfx.RecursiveCheckpointAdjoint()
+    first_step_d: float = 1e-3
 
 
 class Trajectory(eqx.Module):
@@ -122,40 +125,97 @@ def _walk(
     after_event = jnp.searchsorted(starts, time_d, side="right") - 1
     piece_of = jnp.where(after, after_event, before_event)
 
-    start = model.initial()
-    start = type(start)(*(jnp.asarray(v, time_d.dtype) for v in start))
-    seen = jax.tree.map(
-        lambda value: jnp.broadcast_to(value, time_d.shape),
-        to_solver_scale(model, start),
-    )
+    w0 = to_solver_scale(model, _floating(model.initial()))
+    seen = jax.tree.map(lambda value: jnp.broadcast_to(value, time_d.shape), w0)
 
     def step(carry, piece):
         w, seen, ok = carry
-        index, t0, t1, cells, depletion, level = piece
-        y = from_solver_scale(model, w)
-        given = dict(zip(events.products, cells, strict=True))
-        w = to_solver_scale(model, give(model, y, given, depletion))
-        inputs = dict(zip(events.inputs, level, strict=True))
+        index, t0, t1, *given = piece
+        w, inputs = _given(model, events, w, *given)
         read, w, solved = _solve_piece(model, w, t0, t1, inputs, time_d, solver)
         here = piece_of == index
         seen = jax.tree.map(lambda new, old: jnp.where(here, new, old), read, seen)
         return (w, seen, ok & solved), None
 
-    pieces = (
-        jnp.arange(starts.shape[0]),
-        starts,
-        ends,
-        jnp.asarray(events.cells),
-        jnp.asarray(events.lymphodepletion),
-        jnp.asarray(events.level),
-    )
-    w0 = to_solver_scale(model, start)
+    pieces = (jnp.arange(starts.shape[0]), starts, ends, *_rows(events))
     (_, seen, ok), _ = lax.scan(step, (w0, seen, jnp.array(True)), pieces)
-    return Trajectory(time_d, from_solver_scale(model, seen), ok)
+    return Trajectory(time_d, from_solver_scale(model, within_limits(model, seen)), ok)
+
+
+def step_times(
+    model: AbstractModel,
+    events: EventTable,
+    until_d: ArrayLike,
+    solver: Solver,
+) -> tuple[Float[Array, "pieces steps"], Array]:
+    """Days at which the steps of an adaptive solve end, and whether it got there.
+
+    Args:
+        model: the patient's model.
+        events: what the patient is given.
+        until_d: where the last piece ends, days.
+        solver: how to integrate; it names a method.
+
+    Returns:
+        One row a piece, padded with inf behind its last step.
+    """
+    events = _with_switches(events, model.switch_times())
+    starts = events.time_d
+    ends = jnp.append(starts[1:], jnp.maximum(starts[-1], until_d))
+    saved = dfx.SaveAt(
+        subs=[
+            dfx.SubSaveAt(steps=True, fn=lambda share, w, args: share),
+            dfx.SubSaveAt(t1=True),
+        ]
+    )
+
+    def step(carry, piece):
+        w, ok = carry
+        (t0, t1), given = piece[:2], piece[2:]
+        w, inputs = _given(model, events, w, *given)
+        (shares, end), solved = _integrated(model, w, t0, t1, inputs, saved, solver)
+        end = jax.tree.map(lambda new, old: jnp.where(solved, new[-1], old), end, w)
+        return (end, ok & solved), t0 + shares * (t1 - t0)
+
+    w0 = to_solver_scale(model, _floating(model.initial()))
+    carry = (w0, jnp.array(True))
+    (_, ok), times = lax.scan(step, carry, (starts, ends, *_rows(events)))
+    return times, ok
+
+
+def _floating(y: Any) -> Any:
+    return type(y)(*(jnp.asarray(v, jnp.result_type(float)) for v in y))
+
+
+def _rows(events: EventTable) -> tuple[Array, ...]:
+    """What is given at each event: cells, lymphodepletion, levels of the inputs."""
+    rows = (events.cells, events.lymphodepletion, events.level)
+    return tuple(jnp.asarray(row) for row in rows)
+
+
+def _given(model, events: EventTable, w, cells, depletion, level):
+    """State after an event, and the inputs that hold from there."""
+    y = from_solver_scale(model, within_limits(model, w))
+    given = dict(zip(events.products, cells, strict=True))
+    w = to_solver_scale(model, give(model, y, given, depletion))
+    return w, dict(zip(events.inputs, level, strict=True))
 
 
 def _solve_piece(model, w, t0, t1, inputs, time_d, solver):
-    """Solve from t0 to t1 and read the samples, clipped into the piece.
+    """Solve from t0 to t1 and read the samples, clipped into the piece."""
+    length = t1 - t0
+    share = (jnp.clip(time_d, t0, t1) - t0) / jnp.where(length > 0, length, 1.0)
+    share = jnp.clip(share, 0.0, 1.0)
+    saved = dfx.SaveAt(subs=[dfx.SubSaveAt(ts=share), dfx.SubSaveAt(t1=True)])
+    (read, end), solved = _integrated(model, w, t0, t1, inputs, saved, solver)
+    # Rows that were never reached are inf: replace them before anything is computed.
+    read = jax.tree.map(lambda new, old: jnp.where(solved, new, old), read, w)
+    end = jax.tree.map(lambda new, old: jnp.where(solved, new[-1], old), end, w)
+    return read, end, solved
+
+
+def _integrated(model, w, t0, t1, inputs, saved: dfx.SaveAt, solver: Solver):
+    """What `saved` asks for of one piece, and whether it was solved.
 
     Time runs from 0 to 1 within a piece, so that a piece of no length has a vector
     field of zero and needs no special case.
@@ -168,33 +228,26 @@ def _solve_piece(model, w, t0, t1, inputs, time_d, solver):
     def field(s, w, args):
         model, inputs = args
         t = jnp.clip(t0 + s * length, t0, last)
-        slope = solver_vector_field(model, t, w, inputs)
+        slope = solver_vector_field(model, t, within_limits(model, w), inputs)
         return jax.tree.map(lambda value: length * value, slope)
 
-    share = (jnp.clip(time_d, t0, t1) - t0) / jnp.where(length > 0, length, 1.0)
-    share = jnp.clip(share, 0.0, 1.0)
     solution = dfx.diffeqsolve(
         dfx.ODETerm(field),
         dfx.Tsit5() if solver.method is None else solver.method,
         t0=0.0,
         t1=1.0,
         # A finite first step: the automatic one gave NaN gradients on log states.
-        dt0=jnp.minimum(1.0, 1e-3 / jnp.maximum(length, 1e-3)),
+        dt0=jnp.minimum(1.0, solver.first_step_d / jnp.maximum(length, 1e-3)),
         y0=w,
         args=(model, inputs),
-        saveat=dfx.SaveAt(subs=[dfx.SubSaveAt(ts=share), dfx.SubSaveAt(t1=True)]),
+        saveat=saved,
         stepsize_controller=dfx.PIDController(rtol=solver.rtol, atol=solver.atol),
         adjoint=solver.adjoint,
         max_steps=solver.max_steps,
         throw=False,
     )
-    solved = solution.result == dfx.RESULTS.successful
-    assert solution.ys is not None  # `saveat` asks for both
-    read, end = solution.ys
-    # Rows that were never reached are inf: replace them before anything is computed.
-    read = jax.tree.map(lambda new, old: jnp.where(solved, new, old), read, w)
-    end = jax.tree.map(lambda new, old: jnp.where(solved, new[-1], old), end, w)
-    return read, end, solved
+    assert solution.ys is not None  # `saved` asks for something
+    return solution.ys, solution.result == dfx.RESULTS.successful
 
 
 def _with_switches(events: EventTable, switches: tuple) -> EventTable:

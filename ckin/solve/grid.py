@@ -1,14 +1,17 @@
 """The fixed grid: RK4 steps that hold every event and sample of a patient.
 
 A fit evaluates the same patients thousands of times, and a search for step sizes each
-time costs more than the steps. The grid is laid once, on the host: short steps after
-every event, longer ones later. An event is a step of no length that gives what is
-given, so a sample before it reads the node before and one after it the node after.
-Plain arithmetic in a `lax.scan`, which XLA fuses; under `vmap` patients are lanes.
+time costs more than the steps. The grid is laid once, on the host, at a `Pace`: short
+steps after every event and longer ones later (`USUAL`), or the pace of an adaptive
+solve (`ckin.solve.pace`). An event is a step of no length that gives what is given, so
+a sample before it reads the node before and one after it the node after. Plain
+arithmetic in a `lax.scan`, which XLA fuses; under `vmap` patients are lanes.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -22,8 +25,10 @@ from ckin.model import (
     give,
     solver_vector_field,
     to_solver_scale,
+    within_limits,
 )
 from ckin.protocol import EventTable
+from ckin.solve.rk4 import RK4
 
 
 # (days since the last event, longest step in days). The fastest rate of the shipped
@@ -31,6 +36,44 @@ from ckin.protocol import EventTable
 # by 1e-4 relative, a thousandth of a qPCR error. Steps of a day late in a course made
 # nearly extinct populations negative.
 STEPS = ((14.0, 0.2), (np.inf, 0.5))
+
+
+class Pace(NamedTuple):
+    """Steps per day of one patient, constant between knots and after the last.
+
+    Attributes:
+        knot_d: days, increasing, shape (knots,).
+        per_day: steps per day from each knot on, positive, shape (knots,).
+    """
+
+    knot_d: np.ndarray
+    per_day: np.ndarray
+
+    def steps_before(self, time_d: np.ndarray) -> np.ndarray:
+        """Steps from the first knot to each time (a real number; negative before)."""
+        done = np.cumsum(np.diff(self.knot_d) * self.per_day[:-1])
+        at_knot = np.concatenate([[0.0], done])
+        piece = np.clip(np.searchsorted(self.knot_d, time_d, "right") - 1, 0, None)
+        return at_knot[piece] + (time_d - self.knot_d[piece]) * self.per_day[piece]
+
+    def between(self, start: float, stop: float) -> np.ndarray:
+        """Nodes from `start` to `stop`, both included, equally far apart in steps."""
+        first, last = self.steps_before(np.array([start, stop]))
+        knots = self.knot_d[(self.knot_d > start) & (self.knot_d < stop)]
+        days = np.concatenate([[start], knots, [stop]])
+        n = max(1, int(np.ceil(last - first - 1e-9)))
+        wanted = np.linspace(first, last, n + 1)[1:-1]
+        inner = np.interp(wanted, self.steps_before(days), days)
+        return np.concatenate([[start], inner, [stop]])
+
+
+def usual_pace(event_d: np.ndarray) -> Pace:
+    """The pace of `STEPS` after each event."""
+    changes = np.array([until for until, _ in STEPS[:-1]])
+    knots = np.unique(np.concatenate([event_d, (event_d[:, None] + changes).ravel()]))
+    last_event = event_d[np.searchsorted(event_d, knots, side="right") - 1]
+    which = np.searchsorted(changes, knots - last_event, side="right")
+    return Pace(knots, 1.0 / np.array([longest for _, longest in STEPS])[which])
 
 
 class Grid(eqx.Module):
@@ -61,6 +104,7 @@ def make_grid(
     events: EventTable,
     time_d: Float[np.ndarray, " times"],
     after: np.ndarray,
+    pace: Pace | None = None,
 ) -> Grid:
     """Lay the grid of one patient.
 
@@ -68,8 +112,10 @@ def make_grid(
         events: what the patient is given.
         time_d: sample times, days.
         after: True where a sample at the time of an event is taken after it.
+        pace: steps per day; `usual_pace` when nobody says.
     """
     event_d = np.asarray(events.time_d)
+    pace = usual_pace(event_d) if pace is None else pace
     stops = np.unique(np.concatenate([event_d, time_d[time_d > event_d[0]]]))
     starts, lengths, event_of = [], [], []
     # Steps done before (after) the events at each stop.
@@ -82,7 +128,7 @@ def make_grid(
             event_of.append(event)
         behind[stop] = len(starts)
         if number + 1 < stops.size:
-            inner = _between(event_d, stop, stops[number + 1])
+            inner = pace.between(stop, stops[number + 1])
             starts += inner[:-1].tolist()
             lengths += np.diff(inner).tolist()
             event_of += [-1] * (inner.size - 1)
@@ -124,34 +170,26 @@ def pad_grid(grid: Grid, n_steps: int) -> Grid:
     )
 
 
-def _between(event_d: np.ndarray, start: float, stop: float) -> np.ndarray:
-    """Nodes from one stop to the next, no step longer than `STEPS` allows."""
-    nodes = [start]
-    last_event = event_d[event_d <= start].max(initial=event_d[0])
-    for until, longest in STEPS:
-        end = min(stop, last_event + until)
-        if end <= nodes[-1]:
-            continue
-        n = int(np.ceil((end - nodes[-1]) / longest - 1e-9))
-        nodes += np.linspace(nodes[-1], end, n + 1)[1:].tolist()
-        nodes[-1] = end
-    return np.array(nodes)
-
-
-def make_grids(events: EventTable, time_d: ArrayLike, after: ArrayLike) -> Grid:
+def make_grids(
+    events: EventTable,
+    time_d: ArrayLike,
+    after: ArrayLike,
+    paces: Sequence[Pace] | None = None,
+) -> Grid:
     """Grids of a batch of patients, padded to the longest.
 
     Args:
         events: batch of event tables; padding events give nothing and cost a step.
         time_d: (patients, times).
         after: (patients, times).
+        paces: of each patient; the usual one when nobody says.
     """
-    tables = [
-        jax.tree.map(lambda rows, i=i: np.asarray(rows)[i], events)
-        for i in range(len(np.asarray(time_d)))
-    ]
-    rows = [np.asarray(time_d), np.asarray(after)]
-    grids = [make_grid(t, *each) for t, *each in zip(tables, *rows, strict=True)]
+    times, late = np.asarray(time_d), np.asarray(after)
+    grids = []
+    for patient in range(len(times)):
+        table = jax.tree.map(lambda rows, i=patient: np.asarray(rows)[i], events)
+        pace = None if paces is None else paces[patient]
+        grids.append(make_grid(table, times[patient], late[patient], pace))
     most = max(grid.start_d.size for grid in grids)
     padded = [pad_grid(grid, most) for grid in grids]
     return jax.tree.map(lambda *each: jnp.asarray(np.stack(each)), *padded)
@@ -167,29 +205,18 @@ def walk_grid(model: AbstractModel, grid: Grid) -> tuple[Any, Array]:
     start = model.initial()
     start = type(start)(*(jnp.asarray(v, jnp.result_type(float)) for v in start))
 
+    solver = RK4()
+    terms = dfx.ODETerm(lambda t, w, args: solver_vector_field(model, t, w, args))
+
     def step(w, row):
         t, h, cells, depletion, level = row
-        y = from_solver_scale(model, w)
+        # Once a step: within one step no population leaves the limits by much.
+        y = from_solver_scale(model, within_limits(model, w))
         given = dict(zip(grid.products, cells, strict=True))
         w = to_solver_scale(model, give(model, y, given, depletion))
         inputs = dict(zip(grid.inputs, level, strict=True))
 
-        def slope(t, w):
-            return solver_vector_field(model, t, w, inputs)
-
-        def moved(w, h, k):
-            return type(w)(*(a + h * b for a, b in zip(w, k, strict=True)))
-
-        k1 = slope(t, w)
-        k2 = slope(t + 0.5 * h, moved(w, 0.5 * h, k1))
-        k3 = slope(t + 0.5 * h, moved(w, 0.5 * h, k2))
-        k4 = slope(t + h, moved(w, h, k3))
-        w = type(w)(
-            *(
-                a + h / 6.0 * (b + 2.0 * c + 2.0 * d + e)
-                for a, b, c, d, e in zip(w, k1, k2, k3, k4, strict=True)
-            )
-        )
+        w, *_ = solver.step(terms, t, t + h, w, inputs, None, made_jump=False)
         return w, w
 
     rows = (grid.start_d, grid.length_d, grid.cells, grid.lymphodepletion, grid.level)
@@ -205,4 +232,4 @@ def walk_grid(model: AbstractModel, grid: Grid) -> tuple[Any, Array]:
     read = jax.tree.map(
         lambda rest, first: jnp.where(finite, rest[grid.read_at], first), nodes, w0
     )
-    return from_solver_scale(model, read), finite
+    return from_solver_scale(model, within_limits(model, read)), finite

@@ -45,6 +45,14 @@ def test_several_reasons_are_all_told():
     assert len(judged(r_hat=1.2, ess_bulk=10.0, divergences=500).reasons) == 3
 
 
+def test_further_reasons_end_a_convergence_and_come_last():
+    good, bad = judged(), judged(r_hat=1.2)
+    assert good.also(()) == good
+    assert not good.also(("too coarse",)).converged
+    assert bad.also(("too coarse",)).reasons == (*bad.reasons, "too coarse")
+    assert bad.also(("too coarse",)).longer_helps
+
+
 def test_chains_apart_have_a_large_r_hat_and_independent_draws_a_full_ess():
     rng = np.random.default_rng(0)
     drawn = rng.normal(size=(4, 500))

@@ -143,9 +143,14 @@ def test_the_manifest_says_what_was_run_on_what(folder, simulated):
         "samples_below_limit": sum(s.below for s in samples),
         "divergences": 0,
         "solver_failures": 0,
+        "grid_error": 1e-3,
+        # Solved by a formula: there is nothing to compare.
+        "khat": 0.0,
+        "referee": {"method": "closed form", "draws": 0},
     }
     assert {key: manifest[key] for key in expected} == expected
     assert {"environment", "data", "model_sha256", "seconds"} <= set(manifest)
+    assert set(manifest["seconds"]) == {"starts", "sampling", "referee"}
     assert len(manifest["model_sha256"]) == 64
     assert manifest["environment"]["float64"] is True
 
@@ -232,6 +237,8 @@ def test_every_stage_is_reported_from_nothing_to_all(stages, fitted):
         ({"method": "vi"}, "method='vi' is not one of auto, nuts, map"),
         ({"chains": 0}, "chains=0: it must be at least 1"),
         ({"draws": 0}, "draws=0"),
+        ({"grid_error": 0.0}, "grid_error=0.0: it must be a number above 0"),
+        ({"grid_error": np.nan}, "grid_error=nan"),
     ],
 )
 def test_a_choice_that_makes_no_fit_is_refused(simulated, choice, words):

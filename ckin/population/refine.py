@@ -1,0 +1,166 @@
+"""A cohort's grid, as fine as its readings need.
+
+The pace comes from adaptive solves of every patient at several draws of its
+parameters (`ckin.solve.pace`). The error of a grid is then estimated by step doubling:
+the readings of the grid against those of one with every step halved, of which RK4
+leaves 16/15. Patients above the target get a quicker pace, until all are below it.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ckin._types import Array, Float
+from ckin.population.model import log_readings
+from ckin.population.pack import Packed
+from ckin.population.specification import Population
+from ckin.solve import (
+    PACE_SOLVER,
+    Grid,
+    Pace,
+    make_grids,
+    merged_pace,
+    pad_grid,
+    scaled,
+    step_times,
+)
+
+
+# Largest error of a reading on log10 scale: a hundredth of a qPCR error.
+GRID_ERROR = 1e-3
+
+# Local error of the pace's solves, in units of the target: errors of single steps are
+# smaller than what they add up to, and two half steps leave 1/15 of theirs.
+LOCAL_SHARE = 3.0
+
+MAX_ROUNDS = 6
+
+# Grids are padded to a multiple of this, so that rounds share compiled functions.
+BUCKET = 16
+
+# Readings this far below a detection limit (natural log) weigh nothing, and may err.
+UNSEEN = np.log(100.0)
+
+
+class GridReport(NamedTuple):
+    """What is known of a grid.
+
+    Attributes:
+        steps: of the longest patient.
+        padded: share of the steps of all patients that are padding.
+        error: estimated largest error of a reading, log10.
+        rounds: grids tried.
+    """
+
+    steps: int
+    padded: float
+    error: float
+    rounds: int
+
+
+def refined(
+    population: Population,
+    data: Packed,
+    phi: Float[Array, "draws patients estimated"],
+    *,
+    target: float = GRID_ERROR,
+) -> tuple[Packed, GridReport]:
+    """The same cohort on a grid whose readings err by less than `target`.
+
+    Args:
+        population: what is estimated.
+        data: the cohort.
+        phi: draws of every patient's parameters that the grid has to serve.
+        target: largest error of a reading, log10.
+
+    Returns:
+        The cohort with its grid, and what is known of it; look at `error`, which is
+        above the target where rounds or draws did not suffice (inf if none solved).
+    """
+    paces = _paces(population, data, phi, target)
+    factor = np.ones(data.n_patients)
+    rounds, worst = 0, np.inf
+    while worst > target and rounds < MAX_ROUNDS:
+        rounds += 1
+        coarse, fine = (
+            _grids(data, [scaled(p, k * f) for p, f in zip(paces, factor, strict=True)])
+            for k in (1.0, 2.0)
+        )
+        n_steps = coarse.start_d.shape[1]
+        share = 1.0 - float(np.mean(np.asarray(coarse.length_d) > 0.0))
+        error = _errors(population, data, phi, coarse, fine)
+        worst = float(error.max())
+        again = error > target
+        factor[again] *= np.clip((error[again] / target) ** 0.25 * 1.1, 1.25, 4.0)
+    return _on(data, coarse), GridReport(n_steps, share, worst, rounds)
+
+
+def _paces(population, data: Packed, phi, target: float) -> list[Pace]:
+    ends, solved = _step_times(
+        population, data, phi, jnp.asarray(LOCAL_SHARE * target, dtype=float)
+    )
+    # (draws, patients, pieces, steps); a solve that failed says nothing.
+    ends = np.where(np.asarray(solved)[..., None, None], np.asarray(ends), np.inf)
+    event_d = np.asarray(data.events.time_d)
+    flat = ends.reshape(*ends.shape[:2], -1)
+    return [merged_pace(flat[:, i], event_d[i]) for i in range(data.n_patients)]
+
+
+@eqx.filter_jit
+def _step_times(population: Population, data: Packed, phi: Array, tolerance: Array):
+    solver = eqx.tree_at(
+        lambda s: (s.rtol, s.atol), PACE_SOLVER, (tolerance, tolerance)
+    )
+
+    def one(phi, known, events, until):
+        model = population.patient_model(phi, known)
+        return step_times(model, events, until, solver)
+
+    each = jax.vmap(one)
+    until = data.time_d[:, -1]
+    return lax.map(lambda draw: each(draw, data.known, data.events, until), phi)
+
+
+def _grids(data: Packed, paces: list[Pace]) -> Grid:
+    return make_grids(data.events, data.time_d, data.after, paces)
+
+
+def _on(data: Packed, grid: Grid) -> Packed:
+    """The cohort on this grid, padded to a bucket."""
+    n_steps = -(-grid.start_d.shape[1] // BUCKET) * BUCKET
+    return eqx.tree_at(lambda d: d.grid, data, _padded(grid, n_steps))
+
+
+def _padded(grid: Grid, n_steps: int) -> Grid:
+    each = [
+        pad_grid(jax.tree.map(lambda rows, i=i: np.asarray(rows)[i], grid), n_steps)
+        for i in range(grid.start_d.shape[0])
+    ]
+    return jax.tree.map(lambda *rows: jnp.asarray(np.stack(rows)), *each)
+
+
+def _errors(population, data: Packed, phi, coarse: Grid, fine: Grid) -> np.ndarray:
+    """Largest error of each patient's readings over the draws, log10."""
+    n_steps = -(-fine.start_d.shape[1] // BUCKET) * BUCKET
+    # Both at the length of the finer: one compiled function serves.
+    (rough, ok), (better, sure) = (
+        _readings(population, eqx.tree_at(lambda d: d.grid, data, grid), phi)
+        for grid in (_padded(coarse, n_steps), _padded(fine, n_steps))
+    )
+    unseen = np.asarray(data.log_value) - UNSEEN
+    floor = np.where(np.asarray(data.below), unseen, -np.inf)
+    rough, better = (np.maximum(np.asarray(x), floor) for x in (rough, better))
+    gap = np.where(np.asarray(data.present), np.abs(rough - better), 0.0)
+    error = gap.max(axis=2) * (16.0 / 15.0) / np.log(10.0)
+    # A draw that no grid solves says nothing; one that only the finer solves does.
+    error = np.where(np.asarray(ok), error, np.where(np.asarray(sure), np.inf, 0.0))
+    return error.max(axis=0)
+
+
+@eqx.filter_jit
+def _readings(population: Population, data: Packed, phi: Array):
+    return lax.map(lambda draw: log_readings(population, draw, data), phi)

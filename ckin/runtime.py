@@ -1,0 +1,50 @@
+"""JAX as a command of ckin wants it, set before anything is compiled.
+
+A library leaves these settings to its user; a command line has to choose. Whatever the
+environment already says stands.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import jax
+
+
+# Seconds of compiling under which a program is not worth keeping.
+WORTH_KEEPING_S = 0.5
+
+
+def cache_folder() -> Path:
+    """Folder of what was compiled, where this system keeps caches of a user."""
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "ckin" / "xla"
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def prepare() -> None:
+    """Keep compiled programs between runs, and make a device of every core.
+
+    Has to come before JAX is used and before equinox is imported.
+    """
+    # Programs with run-time checks, as every diffrax solve is, are kept only if a
+    # failed check gives NaN; a failed solve is told by its result all the same.
+    os.environ.setdefault("EQX_ON_ERROR", "nan")
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING_S)
+    made = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if not made and "JAX_NUM_CPU_DEVICES" not in os.environ:
+        jax.config.update("jax_num_cpu_devices", usable_cores())
