@@ -29,7 +29,8 @@ from ckin.model import (
     within_limits,
 )
 from ckin.protocol import EventTable
-from ckin.solve.grid import Grid, walk_grid
+from ckin.solve.grid import Grid
+from ckin.solve.walk import walk_grid
 
 
 # A qPCR error is about 0.5 on the log scale and a NUTS gradient wants about 1e-6.

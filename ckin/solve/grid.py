@@ -4,31 +4,20 @@ A fit evaluates the same patients thousands of times, and a search for step size
 time costs more than the steps. The grid is laid once, on the host, at a `Pace`: short
 steps after every event and longer ones later (`USUAL`), or the pace of an adaptive
 solve (`ckin.solve.pace`). An event is a step of no length that gives what is given, so
-a sample before it reads the node before and one after it the node after. Plain
-arithmetic in a `lax.scan`, which XLA fuses; under `vmap` patients are lanes.
+a sample before it reads the node before and one after it the node after. `walk` steps
+over it.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from ckin._types import Array, ArrayLike, Float, Int
-from ckin.model import (
-    AbstractModel,
-    from_solver_scale,
-    give,
-    solver_vector_field,
-    to_solver_scale,
-    within_limits,
-)
 from ckin.protocol import EventTable
-from ckin.solve.rk4 import RK4
 
 
 # (days since the last event, longest step in days). The fastest rate of the shipped
@@ -193,43 +182,3 @@ def make_grids(
     most = max(grid.start_d.size for grid in grids)
     padded = [pad_grid(grid, most) for grid in grids]
     return jax.tree.map(lambda *each: jnp.asarray(np.stack(each)), *padded)
-
-
-def walk_grid(model: AbstractModel, grid: Grid) -> tuple[Any, Array]:
-    """States at the samples (plain units, each of shape (times,)), and whether finite.
-
-    Args:
-        model: the patient's model; it must not have switch times of its own.
-        grid: the patient's grid.
-    """
-    start = model.initial()
-    start = type(start)(*(jnp.asarray(v, jnp.result_type(float)) for v in start))
-
-    solver = RK4()
-    terms = dfx.ODETerm(lambda t, w, args: solver_vector_field(model, t, w, args))
-
-    def step(w, row):
-        t, h, cells, depletion, level = row
-        # Once a step: within one step no population leaves the limits by much.
-        y = from_solver_scale(model, within_limits(model, w))
-        given = dict(zip(grid.products, cells, strict=True))
-        w = to_solver_scale(model, give(model, y, given, depletion))
-        inputs = dict(zip(grid.inputs, level, strict=True))
-
-        w, *_ = solver.step(terms, t, t + h, w, inputs, None, made_jump=False)
-        return w, w
-
-    rows = (grid.start_d, grid.length_d, grid.cells, grid.lymphodepletion, grid.level)
-    w0 = to_solver_scale(model, start)
-    # Only the states are kept for the gradient: recomputing a step is cheaper than
-    # writing its insides to memory and reading them back.
-    _, path = lax.scan(jax.checkpoint(step, prevent_cse=False), w0, rows)
-    nodes = jax.tree.map(lambda first, rest: jnp.append(first, rest), w0, path)
-    finite = jnp.array(True)
-    for rest in nodes:
-        finite = finite & jnp.all(jnp.isfinite(rest))
-    # A state that blew up is replaced before anything is computed from it.
-    read = jax.tree.map(
-        lambda rest, first: jnp.where(finite, rest[grid.read_at], first), nodes, w0
-    )
-    return from_solver_scale(model, within_limits(model, read)), finite

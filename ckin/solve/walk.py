@@ -1,0 +1,193 @@
+"""Walking a grid: states at the samples, and the gradient of what is read of them.
+
+Forward, a `lax.scan` of plain RK4 steps keeps the state before each step and nothing
+else. Back, a second scan steps over the same grid from its end, computes each step
+anew and pulls the gradient through it: the discrete adjoint, exact for these steps.
+Written by hand because of the layout. Steps are the first axis and lanes (patients,
+chains) the last ones, from the first step to the readings; the transposes of `vmap`
+and the copies of a scan's own derivative cost a third of the arithmetic.
+"""
+
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_batching import custom_vmap
+
+from ckin._types import Array
+from ckin.model import (
+    AbstractModel,
+    from_solver_scale,
+    give,
+    solver_vector_field,
+    to_solver_scale,
+    within_limits,
+)
+from ckin.solve.grid import Grid
+from ckin.solve.rk4 import RK4
+
+
+def walk_grid(model: AbstractModel, grid: Grid) -> tuple[Any, Array]:
+    """States at the samples (plain units, each of shape (times,)), and whether finite.
+
+    It can be differentiated in reverse mode, by the model. A walk that blew up has a
+    gradient of zero.
+
+    Args:
+        model: the patient's model; it must not have switch times of its own.
+        grid: the patient's grid.
+    """
+    read, finite = _walked(model, grid)
+    return from_solver_scale(model, within_limits(model, read)), finite
+
+
+@eqx.filter_custom_vjp
+def _walked(model: AbstractModel, grid: Grid) -> tuple[Any, Array]:
+    """Solver's variables at the samples, and whether every step was finite."""
+    read, finite, _ = _forward(model, grid)
+    return read, finite
+
+
+@_walked.def_fwd
+def _(perturbed, model, grid):
+    del perturbed
+    read, finite, path = _forward(model, grid)
+    return (read, finite), (path, finite)
+
+
+@_walked.def_bwd
+def _(residuals, cotangents, perturbed, model, grid):
+    path, finite = residuals
+    varying, fixed = eqx.partition(model, perturbed)
+    n_steps, at = grid.start_d.shape[0], grid.read_at
+    # None stands for a state that nothing reads.
+    by_read = jax.tree.map(
+        lambda rows, bar: jnp.zeros(at.shape, rows.dtype) if bar is None else bar,
+        path,
+        cotangents[0],
+    )
+    # What is read after the last step is not on the path.
+    last = jax.tree.map(lambda bar: jnp.sum(jnp.where(at == n_steps, bar, 0)), by_read)
+    on_path = jax.tree.map(
+        lambda bar, rows: _spread(
+            jnp.where(at < n_steps, bar, 0), jnp.minimum(at, n_steps - 1), rows
+        ),
+        by_read,
+        path,
+    )
+
+    def back(carry, row):
+        w_bar, model_bar = carry
+        before, read_bar, given = row
+        _, pull = jax.vjp(
+            lambda varying, w: _advanced(eqx.combine(varying, fixed), w, given, grid),
+            varying,
+            before,
+        )
+        by_model, by_w = pull(w_bar)
+        return (_sum(by_w, read_bar), _sum(model_bar, by_model)), None
+
+    nothing = jax.tree.map(jnp.zeros_like, varying)
+    (w0_bar, model_bar), _ = lax.scan(
+        back, (last, nothing), (path, on_path, _rows(grid)), reverse=True
+    )
+    _, pull = jax.vjp(lambda varying: _first(eqx.combine(varying, fixed)), varying)
+    (by_start,) = pull(w0_bar)
+    # Where a step overflowed, reverse mode meets zero times infinity.
+    return jax.tree.map(
+        lambda bar: jnp.where(finite, bar, 0), _sum(model_bar, by_start)
+    )
+
+
+def _sum(a, b):
+    return jax.tree.map(jnp.add, a, b)
+
+
+def _forward(model: AbstractModel, grid: Grid) -> tuple[Any, Array, Any]:
+    """Variables at the samples, whether finite, and the state before each step."""
+
+    def step(carry, row):
+        w, finite = carry
+        after = _advanced(model, w, row, grid)
+        # A sum is finite if everything in it is, and one test is cheaper than many.
+        return (after, finite & jnp.isfinite(sum(after))), w
+
+    w0 = _first(model)
+    start = (w0, jnp.isfinite(sum(w0)))
+    (end, finite), path = lax.scan(step, start, _rows(grid))
+    n_steps, at = grid.start_d.shape[0], grid.read_at
+
+    def read(rows, last, first):
+        value = jnp.where(
+            at == n_steps, last, _pick(rows, jnp.minimum(at, n_steps - 1))
+        )
+        # A state that blew up is replaced before anything is computed from it.
+        return jnp.where(finite, value, first)
+
+    return jax.tree.map(read, path, end, w0), finite, path
+
+
+def _first(model: AbstractModel) -> Any:
+    start = model.initial()
+    start = type(start)(*(jnp.asarray(v, jnp.result_type(float)) for v in start))
+    return to_solver_scale(model, start)
+
+
+def _rows(grid: Grid) -> tuple:
+    return grid.start_d, grid.length_d, grid.cells, grid.lymphodepletion, grid.level
+
+
+def _advanced(model: AbstractModel, w: Any, row: tuple, grid: Grid) -> Any:
+    """The state after one step: what is given at its start, then RK4."""
+    t, h, cells, depletion, level = row
+    # Once a step: within one step no population leaves the limits by much.
+    y = from_solver_scale(model, within_limits(model, w))
+    given = dict(zip(grid.products, cells, strict=True))
+    w = to_solver_scale(model, give(model, y, given, depletion))
+    inputs = dict(zip(grid.inputs, level, strict=True))
+    terms = dfx.ODETerm(lambda t, w, args: solver_vector_field(model, t, w, args))
+    after, *_ = RK4().step(terms, t, t + h, w, inputs, None, made_jump=False)
+    return after
+
+
+@custom_vmap
+def _pick(rows: Array, at: Array) -> Array:
+    """Rows (steps, *lanes) at (times, *lanes), lane by lane."""
+    return jnp.take_along_axis(rows, at, axis=0)
+
+
+@_pick.def_vmap
+def _(size, batched, rows, at):
+    rows, at = (
+        _behind_first(x, size, known)
+        for x, known in zip((rows, at), batched, strict=True)
+    )
+    return jnp.moveaxis(_pick(rows, at), 1, 0), True
+
+
+@custom_vmap
+def _spread(values: Array, at: Array, like: Array) -> Array:
+    """The transpose of `_pick`: values (times, *lanes) added up where they belong."""
+    lanes = jnp.meshgrid(
+        *(jnp.arange(n) for n in values.shape), indexing="ij", sparse=True
+    )[1:]
+    return jnp.zeros_like(like).at[(at, *lanes)].add(values)
+
+
+@_spread.def_vmap
+def _(size, batched, values, at, like):
+    values, at, like = (
+        _behind_first(x, size, known)
+        for x, known in zip((values, at, like), batched, strict=True)
+    )
+    return jnp.moveaxis(_spread(values, at, like), 1, 0), True
+
+
+def _behind_first(x: Array, size: int, batched: bool) -> Array:
+    """A new lane as the second axis: from the first where `batched`, else repeated."""
+    if batched:
+        return jnp.moveaxis(x, 0, 1)
+    return jnp.broadcast_to(x[:, None], (x.shape[0], size, *x.shape[1:]))
