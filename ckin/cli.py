@@ -154,7 +154,14 @@ def _print_synthetic(synthetic: bool) -> None:
 def simulate(
     model: Model,
     protocol: Annotated[str, typer.Option(help="Name of a protocol.")],
-    out_file: Annotated[Path, typer.Option("--out", help="CSV to write.")],
+    out_file: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="CSV to write: a data file with limits and error; or .nc: error-free "
+            "readings of any number of patients, streamed to disk.",
+        ),
+    ],
     n: Annotated[int, typer.Option(min=1, help="Virtual patients.")] = 100,
     seed: Annotated[int, typer.Option(help="Of every random number.")] = 0,
     set: Set = [],
@@ -163,11 +170,12 @@ def simulate(
     ] = None,
 ) -> None:
     """Simulate virtual patients under a protocol, as a data file."""
-    from ckin.simulation import simulate_to_file
+    from ckin.simulation import simulate_to_file, simulate_to_netcdf
 
-    with _explained():
+    with _explained(), _progress() as report:
         _check_writable(out_file.parent)
-        simulated = simulate_to_file(
+        streamed = out_file.suffix == ".nc"
+        simulated = (simulate_to_netcdf if streamed else simulate_to_file)(
             out_file,
             model=model,
             protocol=protocol,
@@ -175,6 +183,7 @@ def simulate(
             seed=seed,
             values=_assignments(set),
             horizon_d=horizon,
+            report=report,
         )
     _print_synthetic(True)
     for line in simulated.lines:

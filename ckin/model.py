@@ -43,8 +43,9 @@ CHECKED = {
 
 # A state on log scale is read back as exp of a clipped logarithm, so that a
 # population killed for months underflows neither to 0 (0/0 in its growth rate) nor
-# to inf on a rejected trial step. e^±300 is far outside any number of cells.
-LOG_STATE_LIMIT = 300.0
+# to inf on a rejected trial step. e^±300 is far outside any number of cells; 32-bit
+# floats end at e^±87, and so does what is carried in them.
+LOG_STATE_LIMIT, LOG_STATE_LIMIT_32 = 300.0, 80.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,7 +286,8 @@ def to_solver_scale(model: AbstractModel, y: Any) -> Any:
 
 def within_limits(model: AbstractModel, w: Any) -> Any:
     """The solver's variables with logarithms clipped to `LOG_STATE_LIMIT`."""
-    limit = LOG_STATE_LIMIT
+    double = jnp.result_type(float) == jnp.float64
+    limit = LOG_STATE_LIMIT if double else LOG_STATE_LIMIT_32
     return _by_state(
         model, lambda info, v: jnp.clip(v, -limit, limit) if info.log else v, w
     )

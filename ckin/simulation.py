@@ -1,7 +1,7 @@
 """Simulations people ask for: a file of virtual patients, curves under protocols."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import equinox as eqx
@@ -12,6 +12,7 @@ import numpy as np
 from ckin._types import Array, Float
 from ckin.assay import qpcr
 from ckin.cohort import FOLLOW_UP_DAYS, SAMPLE_DAYS, simulate, virtual_patients
+from ckin.crowd import CHECKED, simulate_crowd
 from ckin.dataset import disposition, write_dataset
 from ckin.errors import InputError
 from ckin.library import load_model, load_protocol
@@ -24,6 +25,9 @@ from ckin.solve import solve
 
 # Error SD of the natural log of a simulated reading: the prior median of a fit.
 SIGMA = 0.5
+
+# Called with (stage, done, total).
+Report = Callable[[str, int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +52,7 @@ def simulate_to_file(
     seed: int,
     values: Mapping[str, float],
     horizon_d: float | None,
+    report: Report = lambda *_: None,
 ) -> SimulatedFile:
     """Virtual patients of a model under a protocol, written as a data file.
 
@@ -58,13 +63,8 @@ def simulate_to_file(
     Raises:
         InputError: unknown model, protocol or parameter; a horizon without samples.
     """
-    chosen = load_model(model).with_values(**values)
-    plan = load_protocol(protocol)
-    if chosen.one_course and max(dose.cycle for dose in plan.doses) > 1:
-        raise InputError(
-            f"{name_of(chosen)} describes one course and {protocol} has several "
-            "cycles; simulate szcart01-cart1"
-        )
+    chosen, plan = _model_and_plan(model, protocol, values)
+    report("simulate", 0, n)
     people = virtual_patients(
         jax.random.key(seed),
         plan,
@@ -78,6 +78,7 @@ def simulate_to_file(
     key = jax.random.fold_in(jax.random.key(seed), 1)
     made = simulate(key, whole, people, sigma=SIGMA)
     write_dataset(made.dataset, path, ipred=made.ipred)
+    report("simulate", n, n)
     group = disposition(made.dataset)[0]
     failures = [
         f"{len(made.failed)} patients could not be solved: {', '.join(made.failed)}"
@@ -92,6 +93,65 @@ def simulate_to_file(
             f"written: {path}",
         ),
     )
+
+
+def simulate_to_netcdf(
+    path: Path,
+    *,
+    model: str,
+    protocol: str,
+    n: int,
+    seed: int,
+    values: Mapping[str, float],
+    horizon_d: float | None,
+    report: Report = lambda *_: None,
+) -> SimulatedFile:
+    """Error-free readings of any number of virtual patients, streamed to disk.
+
+    Samples are those planned for a trial (`ckin.cohort`), for everyone the same days.
+
+    Raises:
+        InputError: unknown model, protocol or parameter; a horizon without samples.
+    """
+    chosen, plan = _model_and_plan(model, protocol, values)
+    (typical,) = virtual_patients(jax.random.key(seed), plan, 1, limit=None)
+    if horizon_d is not None:
+        typical = _until(typical, horizon_d)
+    crowd = simulate_crowd(
+        path,
+        population(chosen, qpcr()),
+        plan,
+        n=n,
+        seed=seed,
+        time_d=np.array([sample.time_d for sample in typical.samples]),
+        report=lambda done, total: report("simulate", done, total),
+    )
+    failures = [f"{crowd.failed} patients could not be solved: their readings are NaN"]
+    return SimulatedFile(
+        path,
+        (
+            f"{crowd.patients} virtual patients, {len(typical.samples)} readings each, "
+            "without error and limits",
+            f"checked: readings of the first {min(crowd.patients, CHECKED)}, solved "
+            f"again adaptively, change by up to {crowd.error_log10:.1g} log10",
+            *(f"assumed: {assumption}" for assumption in plan.assumptions),
+            *(failures if crowd.failed else []),
+            f"written: {path}",
+        ),
+    )
+
+
+def _model_and_plan(
+    model: str, protocol: str, values: Mapping[str, float]
+) -> tuple[AbstractModel, Protocol]:
+    chosen = load_model(model).with_values(**values)
+    plan = load_protocol(protocol)
+    if chosen.one_course and max(dose.cycle for dose in plan.doses) > 1:
+        raise InputError(
+            f"{name_of(chosen)} describes one course and {protocol} has several "
+            "cycles; simulate szcart01-cart1"
+        )
+    return chosen, plan
 
 
 def _until(patient, horizon_d: float):

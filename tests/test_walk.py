@@ -1,63 +1,18 @@
 """The walk over a grid: its gradient is that of its steps, and lanes are apart."""
 
 from functools import partial
-from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from toys import TOY, made
+from toys import Hunt, made
 
-from ckin._types import Scalar
-from ckin.model import (
-    AbstractModel,
-    from_solver_scale,
-    log_normal,
-    parameter,
-    state,
-    within_limits,
-)
+from ckin.model import from_solver_scale, within_limits
 from ckin.protocol import Dose, event_table, stack_events
 from ckin.solve import make_grids
 from ckin.solve.walk import _advanced, _first, _rows, walk_grid
-
-
-class Cells(NamedTuple):
-    hunter: Scalar = state("cells", "given", log=True)
-    prey: Scalar = state("cells", "what they kill", scale=10.0)
-    unread: Scalar = state("cells", "nothing looks at it", scale=10.0)
-
-
-class Hunt(AbstractModel):
-    """Bent and coupled; its start depends on a parameter too."""
-
-    growth: Scalar = parameter(
-        1.0, unit="1/day", doc="division", source=TOY, prior=log_normal(1.0, 0.3)
-    )
-    prey_0: Scalar = parameter(
-        100.0, unit="cells", doc="at first", source=TOY, prior=log_normal(100.0, 0.3)
-    )
-
-    State: ClassVar = Cells
-    units: ClassVar = {"cells_in_blood": "cells"}
-    receives: ClassVar = {"CART": "hunter", "FTC": "prey"}
-    reference: ClassVar = TOY
-
-    def initial(self):
-        return Cells(jnp.array(1e-3), self.prey_0, jnp.zeros(()))
-
-    def vector_field(self, t, y, inputs):
-        met = y.prey / (10.0 + y.prey)
-        return Cells(
-            (self.growth * met - 0.2) * y.hunter,
-            -0.02 * y.hunter * y.prey,
-            y.hunter - y.unread,
-        )
-
-    def quantities(self, y):
-        return {"cells_in_blood": y.hunter}
 
 
 DOSES = (Dose(0.0, "CART", cells=5.0), Dose(7.0, "FTC", cells=80.0))

@@ -95,6 +95,50 @@ class Share(AbstractModel):
         return {"copies_per_ug": y.level}
 
 
+class Prey(NamedTuple):
+    hunter: Scalar = state("cells", "given, dividing while there is prey", log=True)
+    prey: Scalar = state("cells", "what they kill", scale=10.0)
+    unread: Scalar = state("cells", "nothing looks at it", scale=10.0)
+
+
+class Hunt(AbstractModel):
+    """A population that grows on another and crashes it: bent, then nearly straight.
+
+    Solved on a grid. Its start depends on a parameter, its readings on body weight.
+    """
+
+    growth: Scalar = parameter(
+        1.0, unit="1/day", doc="division", source=TOY, prior=log_normal(1.0, 0.3),
+        omega=0.3, estimate=True,
+    )  # fmt: skip
+    death: Scalar = parameter(0.2, unit="1/day", doc="of hunters", source=TOY)
+    prey_0: Scalar = parameter(
+        100.0, unit="cells", doc="at first", source=TOY, prior=log_normal(100.0, 0.3)
+    )
+    weight: Scalar = parameter(
+        60.0, unit="kg", doc="body weight", source=TOY, column="WT"
+    )
+
+    State: ClassVar = Prey
+    units: ClassVar = {"copies_per_ug": "copies/ug"}
+    receives: ClassVar = {"CART": "hunter", "FTC": "prey"}
+    reference: ClassVar = TOY
+
+    def initial(self):
+        return Prey(jnp.array(1e-3), self.prey_0, jnp.zeros(()))
+
+    def vector_field(self, t, y, inputs):
+        met = y.prey / (10.0 + y.prey)
+        return Prey(
+            (self.growth * met - self.death) * y.hunter,
+            -0.02 * y.hunter * y.prey,
+            y.hunter - y.unread,
+        )
+
+    def quantities(self, y):
+        return {"copies_per_ug": 600.0 * y.hunter / self.weight}
+
+
 def made(cls: type[AbstractModel], **values: Any) -> Any:
     """The model with these values; a type checker takes class variables for fields."""
     return cls(**values)

@@ -16,7 +16,12 @@ from ckin.dataset import Dataset
 from ckin.inference.convergence import Verdict, referee_reasons, verdict
 from ckin.inference.density import Density, make_density
 from ckin.inference.geometry import Geometry, first_geometry, naturals
-from ckin.inference.gridding import laplace_phi, on_grid, prior_phi
+from ckin.inference.gridding import (
+    STARTS_SHARE,
+    laplace_phi,
+    on_grid,
+    prior_phi,
+)
 from ckin.inference.laplace import PopulationLaplace, fit_laplace
 from ckin.inference.nuts import Draws, Info, joined, sample, start_chains, warm_up
 from ckin.inference.predict import sample_log_likelihoods
@@ -99,7 +104,9 @@ def fit(
     density = make_density(population, pack(dataset, population), solver)
     told = partial(report, "grid") if population.on_grid else lambda *_: None
     told(0, 2)
-    density, _ = on_grid(density, prior_phi(density, keys[2]), grid_error)
+    density, _ = on_grid(
+        density, prior_phi(density, keys[2]), STARTS_SHARE * grid_error
+    )
     told(1, 2)
     laplace = fit_laplace(density, keys[0], partial(report, "starts"))
     geometry = first_geometry(laplace)

@@ -6,12 +6,10 @@ then for draws of the Laplace approximation, on which the sampler moves.
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 
 from ckin._types import Array, Float
 from ckin.inference.density import Density
 from ckin.inference.geometry import Geometry, naturals
-from ckin.inference.laplace import WIDE_OMEGA
 from ckin.population import GridReport, refined
 from ckin.population.model import patient_phi
 
@@ -20,23 +18,31 @@ from ckin.population.model import patient_phi
 # the error estimate of the worst reading has for all the others.
 GRID_DRAWS = 8
 
+# SDs of the draws that the sampler's grid is laid for, in those of the posterior: on a
+# grid that is stable for the bulk alone, trajectories into the tails diverge.
+WIDER = 1.5
+
+# Starts are sought on a grid that may err by this many times as much as the sampler's:
+# it is laid for the prior, whose stiffest patients are far from any that will be met.
+STARTS_SHARE = 10.0
+
 
 def prior_phi(density: Density, key: Array) -> Float[Array, "draws patients estimated"]:
-    """Patients around the prior medians, as different as the starts take them to be."""
+    """Patients around the prior medians, as different as the prior has them."""
     hyper = density.hyper(density.start)
-    omega = jnp.maximum(hyper.omega, WIDE_OMEGA)
     eta = jax.random.normal(key, (GRID_DRAWS, *density.eta_shape))
     return jax.vmap(
-        lambda eta: patient_phi(density.population, hyper.centre, omega, eta)
+        lambda eta: patient_phi(density.population, hyper.centre, hyper.omega, eta)
     )(eta.at[0].set(0.0))
 
 
 def laplace_phi(
     density: Density, geometry: Geometry, key: Array
 ) -> Float[Array, "draws patients estimated"]:
-    """Patients as the Laplace approximation has them."""
+    """Patients as the Laplace approximation has them, and `WIDER`."""
     n_eta = density.eta_shape[0] * density.eta_shape[1]
-    positions = jax.random.normal(key, (1, GRID_DRAWS, density.n_hyper + n_eta))
+    shape = (1, GRID_DRAWS, density.n_hyper + n_eta)
+    positions = WIDER * jax.random.normal(key, shape)
     u, eta = naturals(density, geometry, positions)
     return jax.vmap(density.patient_phi)(u[0], eta[0])
 

@@ -27,7 +27,7 @@ from ckin.population.model import patient_phi
 
 
 CANDIDATES = 48
-MAP_STEPS = 120
+MAP_STEPS = 60
 
 # Half-width of the expansion along a coordinate that patients share (a typical value
 # without variation, log σ): about its posterior SD in a cohort of tens.

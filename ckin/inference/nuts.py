@@ -156,7 +156,7 @@ def _advance(
     each, whole = jax.P(LANES), jax.P()
     shared_out = jax.shard_map(
         lambda chains, keys: lax.scan(transition, chains, keys),
-        mesh=jax.sharding.Mesh(np.array(jax.devices()[:n_devices]), (LANES,)),
+        mesh=_mesh(n_devices),
         in_specs=((each, whole), whole),
         out_specs=((each, whole), jax.P(None, LANES)),
         check_vma=False,
@@ -170,11 +170,29 @@ def devices_for(chains: int) -> int:
     return max(n for n in range(1, len(jax.devices()) + 1) if chains % n == 0)
 
 
-@eqx.filter_jit
+def _mesh(n_devices: int) -> jax.sharding.Mesh:
+    return jax.sharding.Mesh(np.array(jax.devices()[:n_devices]), (LANES,))
+
+
 def _placed(
     density: Density, geometry: Geometry, positions: Array, step_size: Array
 ) -> tuple:
-    """Chains at these positions, with the step size to be found anew."""
+    """Chains at these positions, with the step size to be found anew.
+
+    They lie on the devices as `_advance` leaves them, which is compiled once then.
+    """
+    state, averaging = _begun(density, geometry, positions, step_size)
+    mesh = _mesh(devices_for(positions.shape[0]))
+    each, whole = (
+        jax.sharding.NamedSharding(mesh, spec) for spec in (jax.P(LANES), jax.P())
+    )
+    return jax.device_put(state, each), jax.device_put(averaging, whole)
+
+
+@eqx.filter_jit
+def _begun(
+    density: Density, geometry: Geometry, positions: Array, step_size: Array
+) -> tuple:
     state = jax.vmap(
         lambda p: blackjax.nuts.init(p, lambda p: geometry.log_density(density, p))
     )(positions)

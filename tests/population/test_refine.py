@@ -1,52 +1,16 @@
 """The cohort's grid: as fine as asked, and no failure reaches a gradient."""
 
-from typing import ClassVar, NamedTuple
-
 import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toys import QPCR, TOY, dataset, made, patient, sample
+from toys import QPCR, Hunt, dataset, made, patient, sample
 
-from ckin._types import Scalar
-from ckin.model import AbstractModel, log_normal, parameter, state
 from ckin.population import log_readings, pack, population, refined
 from ckin.protocol import Dose
 from ckin.solve import Solver
-
-
-class Prey(NamedTuple):
-    hunter: Scalar = state("cells", "given, dividing while there is prey", log=True)
-    prey: Scalar = state("cells", "what they kill", scale=10.0)
-
-
-class Hunt(AbstractModel):
-    """A population that grows on another and crashes it: bent, then nearly straight."""
-
-    growth: Scalar = parameter(
-        1.0, unit="1/day", doc="division", source=TOY, prior=log_normal(1.0, 0.3),
-        omega=0.3, estimate=True,
-    )  # fmt: skip
-    death: Scalar = parameter(0.2, unit="1/day", doc="of hunters", source=TOY)
-
-    State: ClassVar = Prey
-    units: ClassVar = {"copies_per_ug": "copies/ug"}
-    receives: ClassVar = {"CART": "hunter", "FTC": "prey"}
-    reference: ClassVar = TOY
-
-    def initial(self):
-        return Prey(jnp.array(1e-3), jnp.array(100.0))
-
-    def vector_field(self, t, y, inputs):
-        met = y.prey / (10.0 + y.prey)
-        return Prey(
-            (self.growth * met - self.death) * y.hunter, -0.02 * y.hunter * y.prey
-        )
-
-    def quantities(self, y):
-        return {"copies_per_ug": 10.0 * y.hunter}
 
 
 DOSES = (Dose(0.0, "CART", cells=5.0), Dose(7.0, "FTC", cells=80.0))

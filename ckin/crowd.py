@@ -1,0 +1,310 @@
+"""Crowds: more virtual patients than memory holds, under one protocol, onto disk.
+
+A netCDF file with dimensions (patient, time) is filled batch by batch, so memory does
+not grow with the number of patients. Patient i is the same whatever the batch, the
+number of patients and of devices: every random number comes from a key of its own.
+Patients are lanes of one compiled program, shared out over all devices of JAX.
+
+    crowd = simulate_crowd(Path("crowd.nc"), population, protocol, n=100_000, seed=0,
+                           time_d=np.arange(1.0, 29.0))
+    xarray.open_dataset("crowd.nc")["reading"]
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import diffrax as dfx
+import equinox as eqx
+import h5netcdf
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ckin._types import Array, Float
+from ckin.cohort import WEIGHT_MEDIAN_KG, WEIGHT_SD_LOG
+from ckin.model import name_of, parameters
+from ckin.population import GRID_ERROR, Packed, Population, refined
+from ckin.population.model import patient_phi
+from ckin.protocol import EventTable, Protocol, stack_events
+from ckin.solve import Grid, Solver, make_grids, solve
+
+
+# Patients of a batch: enough that starting it costs nothing, few enough that the states
+# of all steps stay in a core's cache rather than in memory.
+BATCH = 1024
+# Virtual patients that the grid of all is laid for.
+GRID_PATIENTS = 64
+# Patients solved again adaptively, to say how far the grid can be trusted.
+CHECKED = 100
+# Readings under this are as good as nothing, copies/µg or cells/µL.
+UNSEEN = 1.0
+
+Report = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Crowd:
+    """What was simulated.
+
+    Attributes:
+        path: the netCDF file.
+        patients: how many.
+        failed: patients who could not be solved; their readings are NaN.
+        error_log10: largest error of a reading of 1 or more among `CHECKED` patients
+            solved again adaptively, log10.
+        seconds: of simulation, without laying the grid and compiling.
+    """
+
+    path: Path
+    patients: int
+    failed: int
+    error_log10: float
+    seconds: float
+
+
+class _Plan(eqx.Module):
+    """A protocol for anyone: cells of an event are `fixed` and `per_kg` times weight.
+
+    Attributes:
+        events: its events; the cells are those of the fixed part.
+        grid: steps that hold them and the samples; the same.
+        events_per_kg: cells of each event per kg, (events, products).
+        grid_per_kg: the same of each step, (steps, products).
+    """
+
+    events: EventTable
+    grid: Grid
+    events_per_kg: Array
+    grid_per_kg: Array
+
+    def at(self, weight_kg: Array) -> tuple[EventTable, Grid]:
+        """Events and grid of a patient of this weight."""
+        events = eqx.tree_at(
+            lambda e: e.cells,
+            self.events,
+            self.events.cells + weight_kg * self.events_per_kg,
+        )
+        grid = eqx.tree_at(
+            lambda g: g.cells, self.grid, self.grid.cells + weight_kg * self.grid_per_kg
+        )
+        return events, grid
+
+
+def simulate_crowd(
+    path: Path,
+    whole: Population,
+    protocol: Protocol,
+    *,
+    n: int,
+    seed: int,
+    time_d: Float[np.ndarray, " times"],
+    batch: int = BATCH,
+    report: Report = lambda *_: None,
+) -> Crowd:
+    """Simulate `n` virtual patients and write their error-free readings.
+
+    Args:
+        path: netCDF file to write (over).
+        whole: typical values and between-patient variation (the model's ω).
+        protocol: what everyone is given; doses per kg by each patient's weight.
+        n: number of patients.
+        seed: of every random number.
+        time_d: sample times, days, not decreasing.
+        batch: patients at a time.
+        report: called with (patients done, n).
+    """
+    time_d = np.asarray(time_d, dtype=float)
+    key = jax.random.key(seed)
+    plan = _plan(whole, protocol, time_d, jax.random.fold_in(key, 1))
+    n_devices = len(jax.devices())
+    batch = -(-min(batch, n) // n_devices) * n_devices
+    times = jnp.asarray(time_d)
+    run = _compiled(whole, plan, key, times, batch, n_devices)
+    began, failed = time.perf_counter(), 0
+    with h5netcdf.File(path, "w") as file:
+        _declare(file, whole, protocol, n, time_d, seed)
+        for start in range(0, n, batch):
+            stop = min(start + batch, n)
+            made = run(whole, plan, key, times, jnp.arange(start, start + batch))
+            values = [np.asarray(part)[: stop - start] for part in made]
+            readings, solved = values[0], values[1]
+            _write(file, whole, slice(start, stop), values)
+            failed += int((~solved).sum())
+            assert readings.shape == (stop - start, time_d.size)
+            report(stop, n)
+        seconds = time.perf_counter() - began
+        first = np.asarray(file.variables["reading"][: min(CHECKED, n)])
+    error = _error(whole, plan, key, times, first)
+    return Crowd(path, n, failed, error, seconds)
+
+
+def _plan(whole: Population, protocol: Protocol, time_d, key: Array) -> _Plan:
+    """The protocol on a grid that serves a sample of its virtual patients."""
+    inputs = whole.model.inputs
+    one, two = (protocol.events(weight, inputs) for weight in (1.0, 2.0))
+    per_kg = np.asarray(two.cells) - np.asarray(one.cells)
+    fixed = np.asarray(one.cells) - per_kg
+    typical = stack_events([protocol.events(WEIGHT_MEDIAN_KG, inputs)])
+    samples, late = time_d[None], np.zeros((1, time_d.size), bool)
+    data = Packed(
+        ids=("typical",),
+        events=jax.tree.map(jnp.asarray, typical),
+        grid=make_grids(typical, samples, late),
+        time_d=jnp.asarray(samples),
+        after=jnp.asarray(late),
+        log_value=jnp.zeros(samples.shape),
+        below=jnp.asarray(late),
+        present=jnp.asarray(~late),
+        known={name: jnp.array([WEIGHT_MEDIAN_KG]) for name in _weighed(whole)},
+        covariates=jnp.zeros((1, len(whole.covariates))),
+    )
+    if whole.on_grid:
+        phi = _phi(whole, key, jnp.arange(GRID_PATIENTS))
+        data, _ = refined(whole, data, phi[:, None], target=GRID_ERROR)
+    grid = jax.tree.map(lambda rows: rows[0], data.grid)
+    events = jax.tree.map(jnp.asarray, one)
+    # At the typical weight the grid holds fixed + weight * per_kg.
+    share = jnp.asarray(per_kg)[_event_of(grid, events)]
+    given = jnp.any(grid.cells > 0, axis=1, keepdims=True)
+    steps_per_kg = jnp.where(given, share, 0.0)
+    return _Plan(
+        events=eqx.tree_at(lambda e: e.cells, events, jnp.asarray(fixed)),
+        grid=eqx.tree_at(
+            lambda g: g.cells, grid, grid.cells - WEIGHT_MEDIAN_KG * steps_per_kg
+        ),
+        events_per_kg=jnp.asarray(per_kg),
+        grid_per_kg=steps_per_kg,
+    )
+
+
+def _event_of(grid: Grid, events: EventTable) -> Array:
+    """Which event each step follows; those that give are steps of no length."""
+    at = jnp.searchsorted(events.time_d, grid.start_d, side="right") - 1
+    return jnp.clip(at, 0, None)
+
+
+def _weighed(whole: Population) -> list[str]:
+    """Parameters that stand for body weight."""
+    known = parameters(whole.model)
+    return [name for name, info in known.items() if info.column == "WT"]
+
+
+def _phi(whole: Population, key: Array, index: Array) -> Array:
+    """φ of these patients, (patients, estimated)."""
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
+    shape = (len(whole.vary),)
+    eta = jax.vmap(lambda own: jax.random.normal(own, shape))(keys)
+    centre = jnp.broadcast_to(
+        whole.typical_phi(), (index.shape[0], len(whole.estimate))
+    )
+    return patient_phi(whole, centre, jnp.array(whole.omega, float), eta)
+
+
+def _people(whole: Population, key: Array, index: Array) -> tuple[Array, Array]:
+    """φ and weight (kg) of these patients."""
+    of_phi, of_weight = jax.random.split(key)
+    keys = jax.vmap(lambda i: jax.random.fold_in(of_weight, i))(index)
+    spread = jax.vmap(lambda own: jax.random.normal(own, ()))(keys)
+    return _phi(whole, of_phi, index), WEIGHT_MEDIAN_KG * jnp.exp(
+        WEIGHT_SD_LOG * spread
+    )
+
+
+def _readings(
+    whole: Population,
+    plan: _Plan,
+    key: Array,
+    time_d: Array,
+    index: Array,
+    solver: Solver | None = None,
+) -> tuple[Array, Array, Array, Array]:
+    """Readings, who was solved, weights and parameters of these patients."""
+    phi, weight = _people(whole, key, index)
+
+    def one(phi, weight):
+        known = {name: weight for name in _weighed(whole)}
+        model = whole.patient_model(phi, known)
+        events, grid = plan.at(weight)
+        trajectory = solve(model, events, time_d, solver=solver, grid=grid)
+        log_reading = whole.assay.predict(model, trajectory.states)
+        solved = trajectory.ok & jnp.all(jnp.isfinite(log_reading))
+        return jnp.where(solved, jnp.exp(log_reading), jnp.nan), solved
+
+    readings, solved = jax.vmap(one)(phi, weight)
+    return readings, solved, weight, whole.from_phi(phi)
+
+
+def _compiled(whole, plan, key, time_d, batch: int, n_devices: int):
+    """The program of a batch, compiled before anyone looks at a clock."""
+    each, same = jax.P("patients"), jax.P()
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:n_devices]), ("patients",))
+
+    @eqx.filter_jit
+    def run(whole, plan, key, time_d, index):
+        arrays, rest = eqx.partition((whole, plan, key, time_d), eqx.is_array)
+
+        def shared(arrays, index):
+            whole, plan, key, time_d = eqx.combine(arrays, rest)
+            return _readings(whole, plan, key, time_d, index)
+
+        return jax.shard_map(
+            shared,
+            mesh=mesh,
+            in_specs=(same, each),
+            out_specs=each,
+            check_vma=False,
+        )(arrays, index)
+
+    jax.block_until_ready(run(whole, plan, key, time_d, jnp.arange(batch)))
+    return run
+
+
+def _declare(file, whole: Population, protocol: Protocol, n: int, time_d, seed: int):
+    """Dimensions, variables and what a reader must know."""
+    file.dimensions = {"patient": n, "time": time_d.size}
+    file.attrs["data"] = "SYNTHETIC: virtual patients, simulated; not patients"
+    file.attrs["model"] = name_of(whole.model)
+    file.attrs["protocol"] = protocol.name
+    file.attrs["assumed"] = "; ".join(protocol.assumptions)
+    file.attrs["seed"] = seed
+    days = file.create_variable("time", ("time",), float, data=time_d)
+    days.attrs["units"] = "days from the first infusion"
+    chunk = min(BATCH, n)
+    reading = file.create_variable(
+        "reading", ("patient", "time"), "f4", chunks=(chunk, time_d.size)
+    )
+    reading.attrs["units"] = whole.model.units[whole.assay.quantity]
+    reading.attrs["long_name"] = f"{whole.assay.name} without error"
+    weight = file.create_variable("weight", ("patient",), "f4", chunks=(chunk,))
+    weight.attrs["units"] = "kg"
+    for name, info in whole.info.items():
+        if name in whole.vary:
+            values = file.create_variable(name, ("patient",), "f4", chunks=(chunk,))
+            values.attrs["units"] = info.unit
+
+
+def _write(file, whole: Population, rows: slice, values: list[np.ndarray]) -> None:
+    readings, _, weight, parameters = values
+    file.variables["reading"][rows] = readings.astype("f4")
+    file.variables["weight"][rows] = weight.astype("f4")
+    for name in whole.vary:
+        column = parameters[:, whole.estimate.index(name)]
+        file.variables[name][rows] = column.astype("f4")
+
+
+def _error(whole: Population, plan: _Plan, key, time_d, first: np.ndarray) -> float:
+    """Largest error of the first patients' readings, log10."""
+    if not whole.on_grid:
+        return 0.0
+    solver = Solver(method=dfx.Tsit5(), rtol=1e-7, atol=1e-11)
+    again = eqx.filter_jit(_readings)(
+        whole, plan, key, time_d, jnp.arange(len(first)), solver
+    )
+    exact, solved = np.asarray(again[0]), np.asarray(again[1])
+    seen = solved[:, None] & np.isfinite(first) & ((exact > UNSEEN) | (first > UNSEEN))
+    ratio = np.log10(np.where(seen, np.maximum(first, UNSEEN), 1.0)) - np.log10(
+        np.where(seen, np.maximum(exact, UNSEEN), 1.0)
+    )
+    return float(np.abs(ratio).max(initial=0.0))
