@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from ckin import runtime
 
 
@@ -51,3 +53,29 @@ def test_the_environment_comes_first(tmp_path):
     assert found == ["1", mine, "raise"]
     found = prepared(XLA_FLAGS="--xla_force_host_platform_device_count=3")
     assert found[0] == "3"
+
+
+FLAGS = "import os, ckin; print(os.environ['XLA_FLAGS'])"
+
+
+@pytest.mark.parametrize(
+    ("mine", "kept"),
+    [
+        ("", f"--xla_backend_extra_options={runtime.WHOLE_LOOPS}"),
+        (
+            "--xla_force_host_platform_device_count=2",
+            "--xla_force_host_platform_device_count=2 "
+            f"--xla_backend_extra_options={runtime.WHOLE_LOOPS}",
+        ),
+        ("--xla_backend_extra_options=a=b", "--xla_backend_extra_options=a=b"),
+    ],
+)
+def test_importing_ckin_compiles_loops_whole_unless_told_otherwise(mine, kept):
+    done = subprocess.run(
+        [sys.executable, "-c", FLAGS],
+        env={**os.environ, "XLA_FLAGS": mine},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == kept

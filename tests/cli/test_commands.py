@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import arviz
+import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from typer.testing import CliRunner
 
 from ckin.cli import app
@@ -170,6 +172,33 @@ def test_simulate_writes_a_file_that_says_it_is_synthetic(fitted):
     checked = run("check", file)
     assert checked.exit_code == 0, checked.output
     assert "SYNTHETIC" in checked.output
+
+
+def test_simulate_streams_any_number_of_patients_to_netcdf(tmp_path):
+    wanted = ("--model", "phases_stein2019", "--protocol", "szcart01-cart1")
+    file = tmp_path / "many.nc"
+    result = run(
+        "simulate", *wanted, "--n", 1500, "--horizon", 60, "--set", "tmax=8",
+        "--out", file,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "SYNTHETIC" in result.output
+    with xr.open_dataset(file, engine="h5netcdf") as made:
+        assert made.sizes["patient"] == 1500
+        assert made["time"][-1] <= 60
+        assert np.isfinite(made["reading"]).all()
+        # The median of 1,500 is within 5% of the typical value (omega 0.4 / sqrt 1500).
+        assert float(made["tmax"].median()) == pytest.approx(8.0, rel=0.05)
+
+
+def test_simulate_to_netcdf_refuses_what_it_cannot_do(tmp_path):
+    wanted = ("--model", "phases_stein2019", "--out", tmp_path / "many.nc")
+    several = run("simulate", *wanted, "--protocol", "szcart01-high")
+    assert several.exit_code == 2
+    assert "one course" in several.output
+    early = run("simulate", *wanted, "--protocol", "szcart01-cart1", "--horizon", 0.1)
+    assert early.exit_code == 2
+    assert "--horizon" in early.output
 
 
 def test_a_fit_folder_holds_what_the_contract_names(fitted):
