@@ -106,13 +106,13 @@ def simulate(
     blank = Dataset("simulated", whole, {name: unit}, True, (), "")
     data = pack(blank, population)
     key_eta, key_error = jax.random.split(key)
-    eta = _each(key_eta, data.n_patients, (len(population.vary),))
+    eta = normals(key_eta, jnp.arange(data.n_patients), (len(population.vary),))
     centre = locations(
         population, population.typical_phi(), _coefficients(population, beta), data
     )
     phi = patient_phi(population, centre, jnp.array(population.omega, float), eta)
     log_exact, solved = _readings(population, phi, data, solver)
-    keys = _keys(key_error, data.n_patients)
+    keys = _keys(key_error, jnp.arange(data.n_patients))
     log_value = jax.vmap(population.assay.draw, (0, 0, None))(keys, log_exact, sigma)
     values, exact = np.exp(log_value), np.exp(log_exact)
     drawn = np.asarray(population.from_phi(phi))
@@ -174,8 +174,8 @@ def virtual_patients(
     """
     visits = _visits(protocol, sample_days, follow_up_days)
     key_weight, key_limit = jax.random.split(key)
-    weights = np.asarray(_each(key_weight, n, ()))
-    spread = np.asarray(_each(key_limit, n, (len(visits),)))
+    weights = np.asarray(normals(key_weight, jnp.arange(n), ()))
+    spread = np.asarray(normals(key_limit, jnp.arange(n), (len(visits),)))
     nadir = np.array([_after_depletion(protocol, time_d) for time_d, _ in visits])
     factor = np.where(nadir, nadir_factor, 1.0)
     start = first_infusion(protocol.doses)
@@ -212,14 +212,20 @@ def virtual_patients(
 _readings = eqx.filter_jit(log_readings)
 
 
-def _keys(key: Array, n: int) -> Array:
+def _keys(key: Array, index: Array) -> Array:
     """A key for each patient, whatever the number of patients."""
-    return jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(n))
+    return jax.vmap(lambda patient: jax.random.fold_in(key, patient))(index)
 
 
-def _each(key: Array, n: int, shape: tuple[int, ...]) -> Array:
-    """Standard normal numbers, shape (n, *shape), from a key for each patient."""
-    return jax.vmap(lambda own: jax.random.normal(own, shape))(_keys(key, n))
+def normals(key: Array, index: Array, shape: tuple[int, ...]) -> Array:
+    """Standard normal numbers, (patients, *shape), from a key for each patient.
+
+    Args:
+        key: of all patients.
+        index: which patients; the numbers of a patient depend on no other.
+        shape: of the numbers of each.
+    """
+    return jax.vmap(lambda own: jax.random.normal(own, shape))(_keys(key, index))
 
 
 def _coefficients(population: Population, beta: Mapping[str, float] | None) -> Array:

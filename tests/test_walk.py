@@ -12,7 +12,7 @@ from toys import Hunt, made
 from ckin.model import from_solver_scale, within_limits
 from ckin.protocol import Dose, event_table, stack_events
 from ckin.solve import make_grids
-from ckin.solve.walk import _advanced, _first, _rows, walk_grid
+from ckin.solve.walk import _advanced, _rows, first_state, walk_grid
 
 
 DOSES = (Dose(0.0, "CART", cells=5.0), Dose(7.0, "FTC", cells=80.0))
@@ -41,7 +41,7 @@ def plain_walk(model, grid):
         after = _advanced(model, w, row, grid)
         return after, after
 
-    w0 = _first(model)
+    w0 = first_state(model)
     _, path = lax.scan(step, w0, _rows(grid))
     nodes = jax.tree.map(lambda a, b: jnp.append(a, b)[grid.read_at], w0, path)
     return from_solver_scale(model, within_limits(model, nodes)), jnp.array(True)

@@ -30,7 +30,7 @@ from ckin.model import (
 )
 from ckin.protocol import EventTable
 from ckin.solve.grid import Grid
-from ckin.solve.walk import walk_grid
+from ckin.solve.walk import first_state, walk_grid
 
 
 # A qPCR error is about 0.5 on the log scale and a NUTS gradient wants about 1e-6.
@@ -126,7 +126,7 @@ def _walk(
     after_event = jnp.searchsorted(starts, time_d, side="right") - 1
     piece_of = jnp.where(after, after_event, before_event)
 
-    w0 = to_solver_scale(model, _floating(model.initial()))
+    w0 = first_state(model)
     seen = jax.tree.map(lambda value: jnp.broadcast_to(value, time_d.shape), w0)
 
     def step(carry, piece):
@@ -178,14 +178,10 @@ def step_times(
         end = jax.tree.map(lambda new, old: jnp.where(solved, new[-1], old), end, w)
         return (end, ok & solved), t0 + shares * (t1 - t0)
 
-    w0 = to_solver_scale(model, _floating(model.initial()))
+    w0 = first_state(model)
     carry = (w0, jnp.array(True))
     (_, ok), times = lax.scan(step, carry, (starts, ends, *_rows(events)))
     return times, ok
-
-
-def _floating(y: Any) -> Any:
-    return type(y)(*(jnp.asarray(v, jnp.result_type(float)) for v in y))
 
 
 def _rows(events: EventTable) -> tuple[Array, ...]:

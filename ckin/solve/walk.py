@@ -94,7 +94,7 @@ def _(residuals, cotangents, perturbed, model, grid):
     (w0_bar, model_bar), _ = lax.scan(
         back, (last, nothing), (path, on_path, _rows(grid)), reverse=True
     )
-    _, pull = jax.vjp(lambda varying: _first(eqx.combine(varying, fixed)), varying)
+    _, pull = jax.vjp(lambda varying: first_state(eqx.combine(varying, fixed)), varying)
     (by_start,) = pull(w0_bar)
     # Where a step overflowed, reverse mode meets zero times infinity.
     return jax.tree.map(
@@ -115,7 +115,7 @@ def _forward(model: AbstractModel, grid: Grid) -> tuple[Any, Array, Any]:
         # A sum is finite if everything in it is, and one test is cheaper than many.
         return (after, finite & jnp.isfinite(sum(after))), w
 
-    w0 = _first(model)
+    w0 = first_state(model)
     start = (w0, jnp.isfinite(sum(w0)))
     (end, finite), path = lax.scan(step, start, _rows(grid))
     n_steps, at = grid.start_d.shape[0], grid.read_at
@@ -130,7 +130,8 @@ def _forward(model: AbstractModel, grid: Grid) -> tuple[Any, Array, Any]:
     return jax.tree.map(read, path, end, w0), finite, path
 
 
-def _first(model: AbstractModel) -> Any:
+def first_state(model: AbstractModel) -> Any:
+    """The solver's variables before the first event."""
     start = model.initial()
     start = type(start)(*(jnp.asarray(v, jnp.result_type(float)) for v in start))
     return to_solver_scale(model, start)
