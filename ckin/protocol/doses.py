@@ -1,0 +1,74 @@
+"""What one patient is given and takes: doses, and inputs with levels over time.
+
+Time is in days from the first infusion of the course: day 1 of a protocol is time 0,
+day 8 is time 7.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from ckin.units import total_cells
+
+
+# What a dose record may name. A model receives some of them (AbstractModel.receives).
+PRODUCTS = {
+    "CART": "CAR-T cells (ssCART-19)",
+    "FTC": "CD19+ feeding T cells",
+}
+LYMPHODEPLETION = "LD"
+
+
+@dataclasses.dataclass(frozen=True)
+class Dose:
+    """Cells of one product given at one time.
+
+    Attributes:
+        time_d: days from the first infusion.
+        product: a key of `PRODUCTS`.
+        cells: cells given; exactly one of `cells` and `cells_per_kg`.
+        cells_per_kg: cells per kg of body weight.
+        cycle: cycle (occasion) of the dose, from 1.
+    """
+
+    time_d: float
+    product: str
+    cells: float | None = None
+    cells_per_kg: float | None = None
+    cycle: int = 1
+
+    def __post_init__(self):
+        if self.product not in PRODUCTS:
+            known = ", ".join(PRODUCTS)
+            raise ValueError(f"unknown product {self.product!r}; ckin knows {known}")
+        if (self.cells is None) == (self.cells_per_kg is None):
+            raise ValueError("give a dose either as cells or as cells_per_kg")
+        amount = self.cells if self.cells is not None else self.cells_per_kg
+        assert amount is not None  # exactly one was given
+        if not (np.isfinite(amount) and amount >= 0):
+            raise ValueError(f"a dose of {amount} cells is not a number of cells")
+        if not np.isfinite(self.time_d):
+            raise ValueError(f"a dose at day {self.time_d} is not at any time")
+
+    def total(self, weight_kg: float) -> float:
+        """Cells given to a patient of this weight."""
+        if self.cells is not None:
+            return self.cells
+        return float(total_cells(self.cells_per_kg, weight_kg))
+
+
+@dataclasses.dataclass(frozen=True)
+class InputWindow:
+    """A time-dependent input held at one level from `start_d` to `stop_d` (days)."""
+
+    name: str
+    level: float
+    start_d: float
+    stop_d: float
+
+    def __post_init__(self):
+        if not self.start_d < self.stop_d:
+            raise ValueError(
+                f"input {self.name!r} stops at day {self.stop_d}, "
+                f"not after its start at day {self.start_d}"
+            )
