@@ -1,6 +1,7 @@
 """One analysis from end to end: data and options in, a folder with a fit out."""
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 
 from ckin.assay import qpcr
 from ckin.dataset import Dataset
+from ckin.dataset.records import counted
 from ckin.errors import InputError
 from ckin.inference import (
     GRID_ERROR,
@@ -106,7 +108,13 @@ def build_population(analysis: Analysis, dataset: Dataset) -> Population:
 def described(
     dataset: Dataset, model: AbstractModel, from_day: float | None
 ) -> Dataset:
-    """The samples that the model describes, or those from `from_day` on."""
+    """The samples that the model describes, or those from `from_day` on.
+
+    What it does not answer to is left in, and noted.
+    """
+    dataset = dataclasses.replace(
+        dataset, notes=(*dataset.notes, *_unanswered(dataset, model))
+    )
     if from_day is not None:
         return dataset.between_days(from_day, np.inf, f"--from-day {from_day:g}")
     return dataset.between_days(
@@ -114,6 +122,18 @@ def described(
         np.inf,
         f"{name_of(model)} does not describe them (--from-day 0 keeps them)",
     )
+
+
+def _unanswered(dataset: Dataset, model: AbstractModel) -> list[str]:
+    """Inputs of the data that the model has no use for, one sentence each."""
+    patients: Counter[str] = Counter()
+    for patient in dataset.patients:
+        patients.update({w.name for w in patient.windows} - set(model.inputs))
+    return [
+        f"{name} of {counted(count, 'patient')} changes nothing: {name_of(model)} "
+        "does not answer to it"
+        for name, count in patients.items()
+    ]
 
 
 def _spreads(model: AbstractModel, reading: str | None) -> dict[str, float] | None:

@@ -14,6 +14,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
@@ -22,14 +23,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ckin._types import Array, Float
+from ckin._types import Array, ArrayLike, Float
 from ckin.cohort import WEIGHT_MEDIAN_KG, WEIGHT_SD_LOG, normals
 from ckin.inference.referee import ATOL, RTOL
 from ckin.model import name_of, parameters
 from ckin.population import GRID_ERROR, Packed, Population, refined
 from ckin.population.model import patient_phi
 from ckin.protocol import EventTable, Protocol, stack_events
-from ckin.solve import Grid, Solver, make_grids, solve
+from ckin.solve import Grid, Solver, arriving, lagged, make_grids, solve
 
 
 # Patients of a batch: enough that starting it costs nothing, few enough that the states
@@ -66,31 +67,37 @@ class Crowd:
 
 
 class _Plan(eqx.Module):
-    """A protocol for anyone: cells of an event are `fixed` and `per_kg` times weight.
+    """A protocol for anyone: what an event gives is a fixed part and one per kg.
 
     Attributes:
-        events: its events; the cells are those of the fixed part.
+        events: its events; `cells` and `rate` are the fixed part.
         grid: steps that hold them and the samples; the same.
-        events_per_kg: cells of each event per kg, (events, products).
-        grid_per_kg: the same of each step, (steps, products).
+        events_per_kg: `cells` and `rate` of the events per kg of weight.
+        grid_per_kg: of the steps.
     """
 
     events: EventTable
     grid: Grid
-    events_per_kg: Array
-    grid_per_kg: Array
+    events_per_kg: list[Array]
+    grid_per_kg: list[Array]
 
     def at(self, weight_kg: Array) -> tuple[EventTable, Grid]:
         """Events and grid of a patient of this weight."""
-        events = eqx.tree_at(
-            lambda e: e.cells,
-            self.events,
-            self.events.cells + weight_kg * self.events_per_kg,
+        return (
+            _shifted(self.events, self.events_per_kg, weight_kg),
+            _shifted(self.grid, self.grid_per_kg, weight_kg),
         )
-        grid = eqx.tree_at(
-            lambda g: g.cells, self.grid, self.grid.cells + weight_kg * self.grid_per_kg
-        )
-        return events, grid
+
+
+def _by_weight(table: EventTable | Grid) -> list:
+    """What of a table may go by weight: cells at once, and those that run in."""
+    return [table.cells] if table.rate is None else [table.cells, table.rate]
+
+
+def _shifted(table: Any, per_kg: list[Array], weight_kg: ArrayLike) -> Any:
+    """The table with so many kg's worth more of everything."""
+    more = [x + weight_kg * y for x, y in zip(_by_weight(table), per_kg, strict=True)]
+    return eqx.tree_at(_by_weight, table, more)
 
 
 def simulate_crowd(
@@ -143,15 +150,18 @@ def simulate_crowd(
 def _plan(whole: Population, protocol: Protocol, time_d, key: Array) -> _Plan:
     """The protocol on a grid that serves a sample of its virtual patients."""
     inputs = whole.model.inputs
-    one, two = (protocol.events(weight, inputs) for weight in (1.0, 2.0))
-    per_kg = np.asarray(two.cells) - np.asarray(one.cells)
-    fixed = np.asarray(one.cells) - per_kg
-    typical = stack_events([protocol.events(WEIGHT_MEDIAN_KG, inputs)])
+    one, two = (
+        jax.tree.map(jnp.asarray, protocol.events(weight, inputs))
+        for weight in (1.0, 2.0)
+    )
+    per_kg = [b - a for a, b in zip(_by_weight(one), _by_weight(two), strict=True)]
+    alone = stack_events([protocol.events(WEIGHT_MEDIAN_KG, inputs)])
+    typical = jax.tree.map(jnp.asarray, alone)
     samples, late = time_d[None], np.zeros((1, time_d.size), bool)
     data = Packed(
         ids=("typical",),
-        events=jax.tree.map(jnp.asarray, typical),
-        grid=make_grids(typical, samples, late),
+        events=typical,
+        grid=make_grids(arriving(whole.model, typical), samples, late),
         time_d=jnp.asarray(samples),
         after=jnp.asarray(late),
         log_value=jnp.zeros(samples.shape),
@@ -164,25 +174,24 @@ def _plan(whole: Population, protocol: Protocol, time_d, key: Array) -> _Plan:
         phi = _phi(whole, key, jnp.arange(GRID_PATIENTS))
         data, _ = refined(whole, data, phi[:, None], target=GRID_ERROR)
     grid = jax.tree.map(lambda rows: rows[0], data.grid)
-    events = jax.tree.map(jnp.asarray, one)
-    # At the typical weight the grid holds fixed + weight * per_kg.
-    share = jnp.asarray(per_kg)[_event_of(grid, events)]
-    given = jnp.any(grid.cells > 0, axis=1, keepdims=True)
-    steps_per_kg = jnp.where(given, share, 0.0)
+    share = lagged(whole.model, eqx.tree_at(_by_weight, one, per_kg))
+    steps_per_kg = _on_steps(grid, share)
     return _Plan(
-        events=eqx.tree_at(lambda e: e.cells, events, jnp.asarray(fixed)),
-        grid=eqx.tree_at(
-            lambda g: g.cells, grid, grid.cells - WEIGHT_MEDIAN_KG * steps_per_kg
-        ),
-        events_per_kg=jnp.asarray(per_kg),
+        events=_shifted(one, per_kg, -1.0),
+        # At the typical weight the grid holds fixed + weight * per_kg.
+        grid=_shifted(grid, steps_per_kg, -WEIGHT_MEDIAN_KG),
+        events_per_kg=per_kg,
         grid_per_kg=steps_per_kg,
     )
 
 
-def _event_of(grid: Grid, events: EventTable) -> Array:
-    """Which event each step follows; those that give are steps of no length."""
-    at = jnp.searchsorted(events.time_d, grid.start_d, side="right") - 1
-    return jnp.clip(at, 0, None)
+def _on_steps(grid: Grid, events: EventTable) -> list[Array]:
+    """Cells and rates of events on the steps of a grid that holds these events."""
+    at = jnp.searchsorted(jnp.asarray(events.time_d), grid.start_d, side="right") - 1
+    cells, *rate = (rows[jnp.clip(at, 0, None)] for rows in _by_weight(events))
+    # Steps that give are of no length, and where nothing is given nothing is shared.
+    given = jnp.any(jnp.asarray(grid.cells) > 0, axis=1, keepdims=True)
+    return [jnp.where(given, cells, 0.0), *rate]
 
 
 def _weighed(whole: Population) -> list[str]:
@@ -224,7 +233,8 @@ def _readings(
         known = {name: weight for name in _weighed(whole)}
         model = whole.patient_model(phi, known)
         events, grid = plan.at(weight)
-        trajectory = solve(model, events, time_d, solver=solver, grid=grid)
+        steps = grid if whole.on_grid else None
+        trajectory = solve(model, events, time_d, solver=solver, grid=steps)
         log_reading = whole.assay.predict(model, trajectory.states)
         solved = trajectory.ok & jnp.all(jnp.isfinite(log_reading))
         return jnp.where(solved, jnp.exp(log_reading), jnp.nan), solved

@@ -189,6 +189,9 @@ class AbstractModel(eqx.Module):
 
     - `State`: NamedTuple whose fields are `state(...)`.
     - `receives`: product name to the name of the state that its cells enter.
+    - `viable`: product name to the parameter that is the fraction of the cells given
+      which arrive alive; all of them where a product is not named.
+    - `lags`: product name to the parameter that is the days from giving to arriving.
     - `inputs`: name of each time-dependent input to its level when nobody says
       otherwise (a TKI: 0, not taken).
     - `units`: name of each quantity that `quantities` returns to its unit.
@@ -205,6 +208,8 @@ class AbstractModel(eqx.Module):
     units: eqx.AbstractClassVar[Mapping[str, str]]
     reference: eqx.AbstractClassVar[str]
     receives: ClassVar[Mapping[str, str]] = {}
+    viable: ClassVar[Mapping[str, str]] = {}
+    lags: ClassVar[Mapping[str, str]] = {}
     inputs: ClassVar[Mapping[str, float]] = {}
     derived_units: ClassVar[Mapping[str, str]] = {}
     omega_readings: ClassVar[Mapping[str, Mapping[str, float]]] = {}
@@ -223,7 +228,7 @@ class AbstractModel(eqx.Module):
         Args:
             t: days from the first infusion.
             y: state in plain units (never its logarithm).
-            inputs: level of each of the model's inputs, constant between events.
+            inputs: level of each of the model's inputs now.
         """
 
     @abc.abstractmethod
@@ -308,14 +313,25 @@ def _exp(v: Any) -> Any:
 
 
 def solver_vector_field(
-    model: AbstractModel, t: Scalar, w: Any, inputs: Mapping[str, Scalar]
+    model: AbstractModel,
+    t: Scalar,
+    w: Any,
+    inputs: Mapping[str, Scalar],
+    entering: Mapping[str, Scalar] | None = None,
 ) -> Any:
     """The vector field in the solver's variables: dw/dt = f(y)/y where w = log y.
 
     Logarithms have to be `within_limits`, or nearly so.
+
+    Args:
+        model: the patient's model.
+        t: days from the first infusion.
+        w: the solver's variables.
+        inputs: level of each input now.
+        entering: cells of each product that run in per day.
     """
     y = from_solver_scale(model, w)
-    slopes = model.vector_field(t, y, inputs)
+    slopes = _receiving(model, model.vector_field(t, y, inputs), entering or {})
     return _by_state(
         model, lambda info, v, dv: dv / (v if info.log else info.scale), y, slopes
     )
@@ -349,7 +365,15 @@ def give(
             for after, before in zip(depleted, y, strict=True)
         )
     )
+    return _receiving(model, y, cells)
+
+
+def _receiving(model: AbstractModel, y: Any, cells: Mapping[str, Scalar]) -> Any:
+    """`y` with what is alive of the cells of each product in the state they enter."""
     for product, name in model.receives.items():
         if product in cells:
-            y = y._replace(**{name: getattr(y, name) + cells[product]})
+            alive = cells[product]
+            if product in model.viable:
+                alive = getattr(model, model.viable[product]) * alive
+            y = y._replace(**{name: getattr(y, name) + alive})
     return y

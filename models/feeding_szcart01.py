@@ -17,9 +17,10 @@ in tissue, D_1..D_8 dividing, E effectors, M memory, F FTC, L leukaemia, B B cel
 
 γ is the open question. At γ = 0 division is programmed: one encounter with antigen
 buys eight divisions. At γ = 1 every division needs antigen, and cells that go without
-leave the programme (out). A TKI multiplies s in rec and back, s^γ and κ by
-1 - tki Imax. Effectors are called back only while lymphopenia leaves room. Fewer than
-one leukaemic cell does not grow back; L_min keeps the logarithm finite.
+leave the programme (out). TKIs multiply s in rec and back, s^γ and κ by
+(1 - Imax max(tki, dasatinib)) (1 - Imax_i imatinib). Effectors are called back only
+while lymphopenia leaves room. Fewer than one leukaemic cell does not grow back; L_min
+keeps the logarithm finite. Of the cells given the shares F_C and F_F arrive.
 
 Blood: CAR-T/µL = (b T + b_I I) / (70,000 µL/kg × weight). FTC are in blood as infused
 cells are (b_I), B cells as resident ones (b), and both dilute the qPCR fraction.
@@ -263,13 +264,35 @@ class FeedingSzcart01(AbstractModel):
         symbol="K_c",
         doc="killers at which few targets die at half the rate",
     )
+    viable_cart: Scalar = parameter(
+        1.0,
+        unit="1",
+        symbol="F_C",
+        doc="share of CAR-T given that arrive alive",
+        source="doses are taken to be of viable cells",
+    )
+    viable_ftc: Scalar = parameter(
+        1.0,
+        unit="1",
+        symbol="F_F",
+        doc="share of FTC given that arrive alive",
+        source="doses are taken to be of viable cells",
+    )
     tki_imax: Scalar = fraction(
         0.9,
         1.0,
         "Mestermann 2019, doi:10.1126/scitranslmed.aau5907: dasatinib blocks "
         "CAR signals reversibly; the value is assumed",
         symbol="Imax",
-        doc="share of CAR function that the TKI blocks at level 1",
+        doc="share of CAR function that dasatinib or an unnamed TKI blocks at level 1",
+    )
+    imatinib_imax: Scalar = fraction(
+        0.2,
+        1.0,
+        "imatinib is said to block CAR signals less than dasatinib; value assumed",
+        symbol="Imax_i",
+        doc="share of CAR function that imatinib blocks at level 1",
+        checked="U",
     )
 
     # Feeding cells, leukaemia, B cells
@@ -387,7 +410,8 @@ class FeedingSzcart01(AbstractModel):
         "ftc_cells": "cells",
     }
     receives: ClassVar = {"CART": "infused", "FTC": "feeder"}
-    inputs: ClassVar = {"tki": 0.0}
+    viable: ClassVar = {"CART": "viable_cart", "FTC": "viable_ftc"}
+    inputs: ClassVar = {"tki": 0.0, "dasatinib": 0.0, "imatinib": 0.0}
     reference: ClassVar = (
         "ckin's own structure for the design of NCT03984968 (ClinicalTrials.gov). It "
         "is no result of that trial: none was published, and nothing was fitted to it"
@@ -435,7 +459,9 @@ class FeedingSzcart01(AbstractModel):
         met = y.leukaemia + y.b_cells + self.feeder_weight * y.feeder
         antigen = jnp.maximum(met, 0.0)
 
-        free = 1.0 - inputs["tki"] * self.tki_imax
+        taken = jnp.maximum(inputs["tki"], inputs["dasatinib"])
+        free = 1.0 - taken * self.tki_imax
+        free = free * (1.0 - inputs["imatinib"] * self.imatinib_imax)
         seen = self.stimulation(self, antigen, cart)
         s = free * seen
         drive = free * self.division(self, seen)

@@ -7,12 +7,15 @@ from ckin.units import canonical_unit
 COLUMNS = {
     "ID": "patient",
     "TIME": "days from the first infusion (hours with the unit TIME hour)",
-    "EVID": "0 observation, 1 dose, 2 other event",
-    "AMT": "dose in cells (cells/kg with the unit AMT cells/kg); level of TKI, 0 to 1",
-    "CMT": "product of a dose (CART, FTC); other event (LD, TKI)",
+    "EVID": "0 observation, 1 dose, 2 other event, 3 reset, 4 reset and dose",
+    "AMT": "dose in cells (cells/kg with the unit AMT cells/kg); level of an input, "
+    "0 to 1",
+    "CMT": "product of a dose (CART, FTC); other event (LD; an input: TKI, DASATINIB, "
+    "IMATINIB, TOCILIZUMAB, STEROID)",
     "ADDL": "number of further doses like this one",
     "II": "time between them",
-    "RATE": "infusion rate: 0, doses are boluses",
+    "RATE": "amount that runs in per unit of TIME; 0: all at once",
+    "DUR": "how long a dose runs in, in the unit of TIME; instead of RATE",
     "SS": "steady state: 0",
     "DV": "measured value",
     "DVID": "assay of the value (qpcr, flow, wbc, bcell, bcrabl, il6)",
@@ -66,6 +69,7 @@ ALIASES = {
     "ASSAY": "DVID",
     "YTYPE": "DVID",
     "GROUP": "ARM",
+    "TINF": "DUR",
 }
 
 

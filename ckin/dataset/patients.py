@@ -5,20 +5,27 @@ from collections.abc import Mapping
 from ckin.dataset.faults import Faults, quoted
 from ckin.dataset.header import Layout
 from ckin.dataset.records import Patient, Sample, first_infusion
-from ckin.dataset.rows import LONGEST_D, TKI, DoseRow, EventRow, SampleRow
-from ckin.protocol import Dose, InputWindow
+from ckin.dataset.rows import (
+    LONGEST_D,
+    DoseRow,
+    EventRow,
+    Record,
+    ResetRow,
+    SampleRow,
+)
+from ckin.protocol import LYMPHODEPLETION, Dose, InputWindow
 
 
 # A CAR-T dose later than this after the one before starts a cycle, when no OCC says
 # so; nearer ones are one infusion, split.
 SPLIT_INFUSION_D = 7.0
-# Until when the last TKI of a patient lasts.
-TKI_LASTS_D = 2 * LONGEST_D
+# Until when the last level of an input lasts.
+INPUT_LASTS_D = 2 * LONGEST_D
 
 
 def put_together(
     patient: str,
-    records: list[DoseRow | SampleRow | EventRow],
+    records: list[Record],
     covariates: Mapping[str, float | str],
     windows: tuple[InputWindow, ...],
     *,
@@ -30,7 +37,7 @@ def put_together(
         patient: ID.
         records: the patient's rows.
         covariates: by name.
-        windows: of TKI.
+        windows: of inputs.
         per_kg: doses are in cells/kg, not in cells.
     """
     doses = _doses([r for r in records if isinstance(r, DoseRow)], per_kg=per_kg)
@@ -65,33 +72,34 @@ def put_together(
         lymphodepletion_d=tuple(
             record.time_d
             for record in records
-            if isinstance(record, EventRow) and record.what != TKI
+            if isinstance(record, EventRow) and record.what == LYMPHODEPLETION
         ),
+        resets_d=tuple(r.time_d for r in records if isinstance(r, ResetRow)),
     )
 
 
-def tki_windows(
+def input_windows(
     rows: list[EventRow], layout: Layout, faults: Faults
 ) -> dict[str, tuple[InputWindow, ...]]:
-    """TKI by patient: each level holds until the next row."""
-    by_patient: dict[str, list[EventRow]] = {}
+    """Inputs by patient: each level holds until the next row of that input."""
+    by_input: dict[tuple[str, str], list[EventRow]] = {}
     for row in rows:
-        mine = by_patient.setdefault(row.patient, [])
+        mine = by_input.setdefault((row.patient, row.what), [])
         if mine and mine[-1].time_d == row.time_d:
             faults.add(
                 row.row,
                 layout.name("TIME"),
-                f"two levels of TKI, here and in row {mine[-1].row}",
+                f"two levels of {row.what}, here and in row {mine[-1].row}",
                 "one level at a time",
                 "drop one of the rows",
             )
         elif not mine or mine[-1].time_d < row.time_d:
             mine.append(row)
-    windows = {}
-    for patient, mine in by_patient.items():
-        ends = [row.time_d for row in mine[1:]] + [TKI_LASTS_D]
-        windows[patient] = tuple(
-            InputWindow("tki", row.level, row.time_d, end)
+    windows: dict[str, tuple[InputWindow, ...]] = {}
+    for (patient, what), mine in by_input.items():
+        ends = [row.time_d for row in mine[1:]] + [INPUT_LASTS_D]
+        windows[patient] = windows.get(patient, ()) + tuple(
+            InputWindow(what.lower(), row.level, row.time_d, end)
             for row, end in zip(mine, ends, strict=True)
         )
     return windows
@@ -162,6 +170,7 @@ def _doses(rows: list[DoseRow], *, per_kg: bool) -> tuple[Dose, ...]:
                 cells=None if per_kg else row.amount,
                 cells_per_kg=row.amount if per_kg else None,
                 cycle=cycle,
+                duration_d=row.duration_d,
             )
         )
     return tuple(doses)

@@ -18,10 +18,11 @@ from ckin.dataset.covariates import check_weights, read_covariates
 from ckin.dataset.faults import DataError, Faults, did_you_mean, quoted
 from ckin.dataset.header import Layout, lay_out
 from ckin.dataset.notes import notes_on_patients, notes_on_rows
-from ckin.dataset.patients import check_cycles, put_together, tki_windows
+from ckin.dataset.patients import check_cycles, input_windows, put_together
 from ckin.dataset.records import Dataset
-from ckin.dataset.rows import TKI, DoseRow, EventRow, Rows
+from ckin.dataset.rows import DoseRow, EventRow, Rows
 from ckin.dataset.table import Line, Table, read_table
+from ckin.protocol import LYMPHODEPLETION
 
 
 _UNIT_COMMENT = re.compile(r"#+\s*units?:?[\s,;]+(\S+?)[\s,;=]+(.+)", re.IGNORECASE)
@@ -66,7 +67,7 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
         faults=faults,
     )
     wanted = [line for line in table.lines if layout.wanted(line)]
-    records = [record for line in wanted if (record := rows.read(line)) is not None]
+    records = [record for line in wanted for record in rows.read(line)]
     covariates, covariate_notes = read_covariates(wanted, layout, rows, faults)
     _every_unit_stated(rows, layout, units, faults)
     _where_finds_rows(table, layout, wanted, faults)
@@ -74,10 +75,9 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
     if units.get("AMT") == "cells/kg":
         check_weights(doses, covariates, layout, faults)
     check_cycles(doses, layout, faults)
-    windows = tki_windows(
-        [r for r in records if isinstance(r, EventRow) and r.what == TKI],
-        layout,
-        faults,
+    events = [record for record in records if isinstance(record, EventRow)]
+    windows = input_windows(
+        [event for event in events if event.what != LYMPHODEPLETION], layout, faults
     )
     faults.raise_any()
     of_patient: dict[str, list] = {patient: [] for patient in rows.patients}

@@ -53,6 +53,7 @@ class Patient:
             the file leaves empty for this patient is absent.
         windows: when an input has a level of its own (`tki`).
         lymphodepletion_d: days of lymphodepletion, from the first infusion.
+        resets_d: days on which the patient is as before the first event again.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Patient:
     covariates: Mapping[str, float | str]
     windows: tuple[InputWindow, ...]
     lymphodepletion_d: tuple[float, ...]
+    resets_d: tuple[float, ...] = ()
 
     @property
     def first_infusion_d(self) -> float:
@@ -106,6 +108,7 @@ class Patient:
             ),
             windows=tuple(window for window in self.windows if window.start_d < end_d),
             lymphodepletion_d=depletions,
+            resets_d=tuple(time_d for time_d in self.resets_d if time_d < end_d),
         )
 
 
@@ -166,6 +169,7 @@ class Dataset:
             ("samples", "sample"),
             ("windows", "input window"),
             ("lymphodepletion_d", "lymphodepletion"),
+            ("resets_d", "reset"),
         ):
             count = sum(
                 len(getattr(before, field)) - len(getattr(after, field))

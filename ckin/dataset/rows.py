@@ -7,6 +7,7 @@ a particular way without being a fault is counted, for the notes of the data set
 import collections
 import dataclasses
 import math
+from collections.abc import Callable
 
 from ckin.dataset.cells import parse_number
 from ckin.dataset.checks import Checks
@@ -14,19 +15,26 @@ from ckin.dataset.columns import ASSAYS, DEFAULT_ASSAY
 from ckin.dataset.faults import Faults, did_you_mean, quoted
 from ckin.dataset.header import Layout
 from ckin.dataset.table import Line
-from ckin.protocol import LYMPHODEPLETION, PRODUCTS
+from ckin.dataset.values import Values
+from ckin.protocol import INPUTS, LYMPHODEPLETION, PRODUCTS
 from ckin.units import HOURS_PER_DAY
 
 
-TKI = "TKI"
-OTHER_EVENTS = (LYMPHODEPLETION, TKI)
+OTHER_EVENTS = (LYMPHODEPLETION, *(name.upper() for name in INPUTS))
+EVIDS = {
+    0: "observation",
+    1: "dose",
+    2: "other event",
+    3: "reset",
+    4: "reset and dose",
+}
 # A time beyond a century is a slip, or a date as a spreadsheet stores it.
 LONGEST_D = 36_525.0
 # ADDL beyond this is a slip; nobody is given so many cell doses.
 MOST_FURTHER_DOSES = 1000
 # OCC beyond this is no cycle of cell doses but something else, a visit or a date.
 MOST_CYCLES = 100
-BOLUSES_ONLY = "this version takes boluses only: write each dose as a row with RATE 0"
+NO_STEADY_STATE = "cells have none: write each dose as a row of its own"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +49,7 @@ class DoseRow:
     amount: float
     further: int
     every_d: float
+    duration_d: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,13 +69,25 @@ class SampleRow:
 
 @dataclasses.dataclass(frozen=True)
 class EventRow:
-    """Lymphodepletion, or TKI at `level` from now on."""
+    """Lymphodepletion, or an input (TKI, ...) at `level` from now on."""
 
     row: int
     patient: str
     time_d: float
     what: str
     level: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ResetRow:
+    """The patient is as before the first event again (EVID 3, or 4 with a dose)."""
+
+    row: int
+    patient: str
+    time_d: float
+
+
+Record = DoseRow | SampleRow | EventRow | ResetRow
 
 
 class Rows:
@@ -92,12 +113,12 @@ class Rows:
     ):
         self._layout = layout
         self._units = units
-        self._limits = limits
         self._assay = assay or DEFAULT_ASSAY
         self._faults = faults
         self.check = Checks(layout, faults)
         self._days = 1 / HOURS_PER_DAY if units.get("TIME") == "hour" else 1.0
         self.counts: collections.Counter = collections.Counter()
+        self._values = Values(self.check, units, limits, self.counts)
         self.first_row: dict[str, int] = {}
         self.patients: dict[str, int] = {}
         self.apart: set[str] = set()
@@ -105,8 +126,8 @@ class Rows:
         self._previous: str | None = None
         self._seen: dict[tuple[str, ...], int] = {}
 
-    def read(self, line: Line) -> DoseRow | SampleRow | EventRow | None:
-        """The record of a row, or `None` if it has a fault or is to be left out."""
+    def read(self, line: Line) -> tuple[Record, ...]:
+        """Records of a row; none if it has a fault or is to be left out."""
         before = len(self._faults)
         twin = self._seen.setdefault(line.cells, line.row)
         if twin != line.row:
@@ -131,17 +152,21 @@ class Rows:
             if patient is not None:
                 self._in_order(line, patient, time)
         kind = self._kind(line)
-        record = None
         # Without a patient or a time the rest of the row is still checked.
         who, when = patient or "", math.nan if time is None else time
-        if kind == 1:
-            record = self._dose(line, who, when)
-        elif kind == 0:
-            record = self._sample(line, who, when)
-        elif kind == 2:
-            record = self._event(line, who, when)
+        reset = ResetRow(line.row, who, when)
+        found: dict[int | None, Callable[[], tuple[Record | None, ...]]] = {
+            0: lambda: (self._sample(line, who, when),),
+            1: lambda: (self._dose(line, who, when),),
+            2: lambda: (self._event(line, who, when),),
+            3: lambda: (self._bare_reset(line, reset),),
+            4: lambda: (reset, self._dose(line, who, when)),
+        }
+        records = found[kind]() if kind in found else ()
         complete = patient is not None and time is not None
-        return record if complete and len(self._faults) == before else None
+        if not complete or len(self._faults) > before:
+            return ()
+        return tuple(record for record in records if record is not None)
 
     def _patient(self, line: Line) -> str | None:
         patient = self._layout.text(line, "ID")
@@ -170,17 +195,14 @@ class Rows:
         self._last[patient] = (time_d, line.row)
 
     def _kind(self, line: Line) -> int | None:
-        """0 observation, 1 dose, 2 other event."""
+        """The EVID of a row: as written, or by what else stands there."""
         text = self._layout.text(line, "EVID")
         if text is not None:
             value, _, _ = parse_number(text)
-            if value in (0, 1, 2):
+            if value in EVIDS:
                 return int(value)
-            fix = "write 0, 1 or 2"
-            if value in (3, 4):
-                fix = "resets are not taken: " + BOLUSES_ONLY
-            expected = "0 (observation), 1 (dose) or 2 (other event)"
-            self.check.add(line, "EVID", quoted(text), expected, fix)
+            expected = ", ".join(f"{evid} ({what})" for evid, what in EVIDS.items())
+            self.check.add(line, "EVID", quoted(text), expected, "write one of them")
             return None
         if self._layout.has("EVID"):
             self.counts["no EVID"] += 1
@@ -190,12 +212,39 @@ class Rows:
         amount = self._layout.text(line, "AMT")
         return 0 if amount is None or parse_number(amount)[0] == 0 else 1
 
-    def _boluses(self, line: Line) -> None:
-        for column in ("RATE", "SS"):
-            value = self.check.number(line, column, expected="0", fix=BOLUSES_ONLY)
-            if value:
-                found = quoted(self._layout.text(line, column))
-                self.check.add(line, column, found, "0", BOLUSES_ONLY)
+    def _duration(self, line: Line, amount: float | None) -> float | None:
+        """Days over which a dose runs in: DUR, or AMT by RATE; `None`: a fault."""
+        before = len(self._faults)
+        if self.check.number(line, "SS", expected="0", fix=NO_STEADY_STATE):
+            found = quoted(self._layout.text(line, "SS"))
+            self.check.add(line, "SS", found, "0", NO_STEADY_STATE)
+        lasts = self.check.number(
+            line, "DUR", expected="how long the dose runs in, 0 or more", least=0.0
+        )
+        rate = self.check.number(
+            line,
+            "RATE",
+            expected="amount per unit of TIME, 0 or more",
+            fix="0 gives it at once; rates to be estimated (-1, -2) are not taken: "
+            "write the rate, or how long it runs in as DUR",
+            least=0.0,
+        )
+        if rate and lasts:
+            self.check.add(
+                line,
+                "RATE",
+                f"{quoted(self._layout.text(line, 'RATE'))} beside DUR "
+                f"{quoted(self._layout.text(line, 'DUR'))}",
+                "one of them",
+                "leave RATE or DUR at 0",
+            )
+        if rate and amount is not None:
+            lasts = amount / rate
+        return None if len(self._faults) > before else (lasts or 0.0) * self._days
+
+    def _bare_reset(self, line: Line, reset: ResetRow) -> ResetRow:
+        self.check.nothing(line, ("AMT", "ADDL", "RATE", "DUR", "SS"), "on a reset")
+        return reset
 
     def _cycle(self, line: Line) -> int | None:
         value = self.check.number(
@@ -210,13 +259,13 @@ class Rows:
         return None if value is None else int(value)
 
     def _dose(self, line: Line, patient: str, time_d: float) -> DoseRow | None:
-        self._boluses(line)
         cycle = self._cycle(line)
         product = self._product(line)
         unit = self._units["AMT"]
         amount = self.check.needed(
             line, "AMT", f"a dose of 0 or more {unit}", least=0.0
         )
+        duration_d = self._duration(line, amount)
         further = self.check.number(
             line,
             "ADDL",
@@ -235,7 +284,9 @@ class Rows:
         value = self._layout.text(line, "DV")
         if value is not None and parse_number(value)[0] != 0:
             self.counts["DV of a dose"] += 1
-        if product is None or amount is None or (further and every is None):
+        if product is None or amount is None or duration_d is None:
+            return None
+        if further and every is None:
             return None
         if amount == 0:
             self.counts["dose of 0"] += 1
@@ -248,6 +299,7 @@ class Rows:
             amount=amount,
             further=int(further or 0),
             every_d=(every or 0.0) * self._days,
+            duration_d=duration_d,
         )
 
     def _product(self, line: Line) -> str | None:
@@ -267,7 +319,7 @@ class Rows:
         return None
 
     def _event(self, line: Line, patient: str, time_d: float) -> EventRow | None:
-        self.check.nothing(line, ("ADDL", "RATE", "SS"), "on another event")
+        self.check.nothing(line, ("ADDL", "RATE", "DUR", "SS"), "on another event")
         text = self._layout.text(line, "CMT")
         if text is None:
             self.counts["event without CMT"] += 1
@@ -275,12 +327,12 @@ class Rows:
         what = text.upper()
         if what not in OTHER_EVENTS:
             fix = did_you_mean(text, OTHER_EVENTS) + "a dose is EVID 1"
-            known = "LD (lymphodepletion) or TKI"
+            known = f"LD (lymphodepletion) or an input: {', '.join(OTHER_EVENTS[1:])}"
             self.check.add(line, "CMT", quoted(text), known, fix)
             return None
         level = 0.0
-        if what == TKI:
-            expected = "the level of TKI from now on: 0 (held) to 1 (full)"
+        if what != LYMPHODEPLETION:
+            expected = f"the level of {what} from now on: 0 (held) to 1 (full)"
             level = self.check.needed(line, "AMT", expected, least=0.0, most=1.0)
         if level is None:
             return None
@@ -290,7 +342,9 @@ class Rows:
         if self.check.flag(line, "MDV", "0 uses the value, 1 leaves it out"):
             self.counts["MDV"] += 1
             return None
-        self.check.nothing(line, ("AMT", "ADDL", "RATE", "SS"), "on an observation")
+        self.check.nothing(
+            line, ("AMT", "ADDL", "RATE", "DUR", "SS"), "on an observation"
+        )
         if self._layout.text(line, "CMT") is not None:
             self.counts["CMT of an observation"] += 1
         cycle = self._cycle(line)
@@ -300,7 +354,7 @@ class Rows:
         assay = self._assay_of(line)
         if assay is not None:
             self.first_row.setdefault(assay, line.row)
-        measured = self._measured(line, assay)
+        measured = self._values.read(line, assay)
         if assay is None or measured is None:
             return None
         value, below, limit = measured
@@ -323,107 +377,3 @@ class Rows:
         fix = did_you_mean(text, ASSAYS) + "name the assay, or drop the row"
         self.check.add(line, "DVID", quoted(text), expected, fix)
         return None
-
-    def _measured(
-        self, line: Line, assay: str | None
-    ) -> tuple[float, bool, float | None] | None:
-        """Value, whether it is below the limit, and the limit."""
-        unit = self._units.get(assay or "", "")
-        fix = f"write a concentration{' in ' + unit if unit else ''} or drop the row"
-        stated = self.check.number(
-            line,
-            "LIMIT",
-            expected="a detection limit above 0",
-            fix="write the limit of the assay itself, or leave it empty",
-            above=0.0,
-        )
-        if stated is None and self._layout.text(line, "LIMIT") is not None:
-            return None
-        limit = self._limits.get(assay or "") if stated is None else stated
-        if self._censored(line):
-            return self._below(line, assay, limit)
-        if not self._layout.has("DV"):
-            return None
-        if self._layout.text(line, "DV") is None:
-            self.check.add(
-                line,
-                "DV",
-                "nothing",
-                "a number",
-                fix + ", or write MDV 1; below the limit is CENS 1 with LIMIT",
-            )
-            return None
-        value = self.check.number(line, "DV", fix=fix)
-        if value is None:
-            return None
-        if value < 0:
-            found = quoted(self._layout.text(line, "DV"))
-            self.check.add(line, "DV", found, "a value of 0 or more", fix)
-            return None
-        if value == 0 and limit is None:
-            self.check.add(
-                line,
-                "DV",
-                "0 with no detection limit",
-                "a limit that a value of 0 is below",
-                f"--limit {assay or DEFAULT_ASSAY}=NUMBER, or a column LIMIT",
-            )
-            return None
-        if limit is not None and value < limit:
-            if assay is not None:
-                kind = "zero" if value == 0 else "under the limit"
-                self.counts[kind, assay] += 1
-            return limit, True, limit
-        return value, False, limit
-
-    def _censored(self, line: Line) -> bool:
-        text = self._layout.text(line, "CENS")
-        if text is None:
-            return False
-        value, _, _ = parse_number(text)
-        if value not in (0, 1):
-            fix = "write 1 for a value below its detection limit"
-            if value == -1:
-                fix = "values above an upper limit are not taken: drop the row"
-            self.check.add(line, "CENS", quoted(text), "0 or 1", fix)
-        return value == 1
-
-    def _below(
-        self, line: Line, assay: str | None, limit: float | None
-    ) -> tuple[float, bool, float | None] | None:
-        """A value said to be below its limit, which the row or the map may state."""
-        text = self._layout.text(line, "DV")
-        value = None
-        if text is not None:
-            value = self.check.number(
-                line,
-                "DV",
-                expected="the limit, 0 or nothing, with CENS 1",
-                fix="clear it",
-                least=0.0,
-            )
-            if value is None:
-                return None
-        if limit is None:
-            if not value:
-                self.check.add(
-                    line,
-                    "CENS",
-                    "1 with no detection limit",
-                    "LIMIT, or the limit as DV",
-                    f"--limit {assay or DEFAULT_ASSAY}=NUMBER, or a column LIMIT",
-                )
-                return None
-            if assay is not None:
-                self.counts["DV as limit", assay] += 1
-            limit = value
-        if value is not None and value > limit:
-            self.check.add(
-                line,
-                "DV",
-                f"{quoted(text)} with CENS 1 and limit {limit:g}",
-                "a value that is not above its limit",
-                "write the limit of this sample in LIMIT, or CENS 0",
-            )
-            return None
-        return limit, True, limit

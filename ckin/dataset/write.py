@@ -10,9 +10,9 @@ import numpy as np
 
 from ckin.dataset.cells import MISSING
 from ckin.dataset.records import Dataset, Patient, Sample
-from ckin.dataset.rows import LONGEST_D, TKI
+from ckin.dataset.rows import LONGEST_D
 from ckin.errors import InputError
-from ckin.protocol import LYMPHODEPLETION, Dose
+from ckin.protocol import INPUTS, LYMPHODEPLETION, Dose
 
 
 FIRST = ("ID", "TIME", "EVID", "AMT", "CMT")
@@ -35,7 +35,7 @@ def write_dataset(
 
     Covariates other than WT and ARM are declared in a side file beside the table.
     `Dataset.notes` and `Sample.row` are about the file that was read, and are not
-    written. An input window of TKI that ends becomes a row with level 0.
+    written. An input window that ends becomes a row with level 0.
 
     Args:
         dataset: the records.
@@ -56,7 +56,8 @@ def write_dataset(
         {name for patient in dataset.patients for name in patient.covariates}
         - set(KNOWN)
     )
-    names = [*FIRST, *OBSERVED, *KNOWN, *others]
+    runs_in = any(d.duration_d for p in dataset.patients for d in p.doses)
+    names = [*FIRST, *(["DUR"] if runs_in else []), *OBSERVED, *KNOWN, *others]
     names += [] if ipred is None else ["IPRED"]
     text = io.StringIO()
     if dataset.synthetic:
@@ -105,9 +106,10 @@ def _rows(
     timed = [
         (t, 0, {"EVID": "2", "CMT": LYMPHODEPLETION}) for t in patient.lymphodepletion_d
     ]
+    timed += [(t, -1, {"EVID": "3"}) for t in patient.resets_d]
     timed += [
-        (t, 1, {"EVID": "2", "CMT": TKI, "AMT": _number(level)})
-        for t, level in _tki_levels(patient)
+        (t, 1, {"EVID": "2", "CMT": name.upper(), "AMT": _number(level)})
+        for name, t, level in _input_levels(patient)
     ]
     samples = (*patient.baseline, *patient.samples)
     if ipred is not None and len(ipred) != len(samples):
@@ -123,6 +125,8 @@ def _rows(
     for dose in patient.doses:
         amount = dose.cells_per_kg if per_kg else _cells(dose, weight, patient)
         row = {"EVID": "1", "AMT": _number(amount), "CMT": dose.product}
+        if dose.duration_d:
+            row["DUR"] = _number(dose.duration_d)
         timed.append((dose.time_d, 3, row | {"OCC": str(dose.cycle)}))
     if not timed:
         raise InputError(f"patient {patient.id!r} has no record, so no row to stand in")
@@ -167,23 +171,27 @@ def _cells(dose: Dose, weight: float | str | None, patient: Patient) -> float:
     return dose.total(float(weight or 0.0))
 
 
-def _tki_levels(patient: Patient) -> Iterator[tuple[float, float]]:
-    """Times at which TKI changes, and its level from then on."""
+def _input_levels(patient: Patient) -> Iterator[tuple[str, float, float]]:
+    """Inputs, times at which each changes, and its level from then on."""
     for window in patient.windows:
-        if window.name != TKI.lower():
+        if window.name not in INPUTS:
             raise InputError(
-                f"patient {patient.id!r} has input {window.name!r}; a file holds tki"
+                f"patient {patient.id!r} has input {window.name!r}; a file holds "
+                f"{', '.join(INPUTS)}"
             )
-    moments = {window.start_d for window in patient.windows}
-    # A window that lasts beyond any follow-up has no end to write down.
-    moments |= {w.stop_d for w in patient.windows if w.stop_d <= LONGEST_D}
-    for moment in sorted(moments):
-        levels = [
-            window.level
-            for window in patient.windows
-            if window.start_d <= moment < window.stop_d
-        ]
-        yield moment, max(levels, default=0.0)
+        if window.slope:
+            raise InputError(
+                f"patient {patient.id!r} has an input {window.name!r} with a slope; a "
+                "file holds levels that stay until the next one"
+            )
+    for name in dict.fromkeys(window.name for window in patient.windows):
+        mine = [window for window in patient.windows if window.name == name]
+        moments = {window.start_d for window in mine}
+        # A window that lasts beyond any follow-up has no end to write down.
+        moments |= {w.stop_d for w in mine if w.stop_d <= LONGEST_D}
+        for moment in sorted(moments):
+            levels = [window.level for window in mine if window.holds_at(moment)]
+            yield name, moment, max(levels, default=0.0)
 
 
 def _number(value: float | None, digits: int | None = None) -> str:

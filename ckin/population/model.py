@@ -109,6 +109,8 @@ def log_readings(
 def _patient_readings(phi: Array, whole: tuple) -> tuple[Array, Array]:
     population, solver, known, events, grid, time_d, after = whole
     model = population.patient_model(phi, known)
+    if not population.on_grid:
+        grid = None
     trajectory = solve(model, events, time_d, after=after, solver=solver, grid=grid)
     reading = population.assay.predict(model, trajectory.states)
     solved = trajectory.ok & jnp.all(jnp.isfinite(reading))

@@ -15,7 +15,7 @@ from ckin.errors import InputError
 from ckin.model import name_of, parameters
 from ckin.population.specification import Population
 from ckin.protocol import EventTable, event_table, stack_events
-from ckin.solve import Grid, make_grids
+from ckin.solve import Grid, arriving, make_grids
 
 
 class PackError(InputError):
@@ -86,7 +86,9 @@ def pack(dataset: Dataset, population: Population) -> Packed:
     return Packed(
         ids=tuple(patient.id for patient in patients),
         events=events,
-        grid=make_grids(events, columns["time_d"], columns["after"]),
+        grid=make_grids(
+            arriving(population.model, events), columns["time_d"], columns["after"]
+        ),
         known=_known(patients, population),
         covariates=jnp.asarray(_covariates(patients, population)),
         **columns,
@@ -133,6 +135,7 @@ def _events(patient: Patient, population: Population) -> EventTable:
         lymphodepletion_d=patient.lymphodepletion_d,
         windows=patient.windows,
         inputs=population.model.inputs,
+        resets_d=patient.resets_d,
     )
 
 

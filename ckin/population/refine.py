@@ -22,6 +22,7 @@ from ckin.solve import (
     PACE_SOLVER,
     Grid,
     Pace,
+    arriving,
     make_grids,
     merged_pace,
     pad_grid,
@@ -87,7 +88,11 @@ def refined(
     while worst > target and rounds < MAX_ROUNDS:
         rounds += 1
         coarse, fine = (
-            _grids(data, [scaled(p, k * f) for p, f in zip(paces, factor, strict=True)])
+            _grids(
+                population,
+                data,
+                [scaled(p, k * f) for p, f in zip(paces, factor, strict=True)],
+            )
             for k in (1.0, 2.0)
         )
         n_steps = coarse.start_d.shape[1]
@@ -105,7 +110,7 @@ def _paces(population, data: Packed, phi, target: float) -> list[Pace]:
     )
     # (draws, patients, pieces, steps); a solve that failed says nothing.
     ends = np.where(np.asarray(solved)[..., None, None], np.asarray(ends), np.inf)
-    event_d = np.asarray(data.events.time_d)
+    event_d = np.asarray(arriving(population.model, data.events).time_d)
     flat = ends.reshape(*ends.shape[:2], -1)
     return [merged_pace(flat[:, i], event_d[i]) for i in range(data.n_patients)]
 
@@ -125,8 +130,9 @@ def _step_times(population: Population, data: Packed, phi: Array, tolerance: Arr
     return lax.map(lambda draw: each(draw, data.known, data.events, until), phi)
 
 
-def _grids(data: Packed, paces: list[Pace]) -> Grid:
-    return make_grids(data.events, data.time_d, data.after, paces)
+def _grids(population: Population, data: Packed, paces: list[Pace]) -> Grid:
+    events = arriving(population.model, data.events)
+    return make_grids(events, data.time_d, data.after, paces)
 
 
 def _on(data: Packed, grid: Grid) -> Packed:

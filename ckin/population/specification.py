@@ -115,9 +115,14 @@ class Population(eqx.Module):
 
     @property
     def on_grid(self) -> bool:
-        """Whether trajectories of this model are solved on a grid."""
+        """Whether trajectories of this model are solved on a grid.
+
+        A formula needs none. Events that move with a parameter, switch times or a lag
+        that is estimated, are on no grid laid beforehand.
+        """
         exact = self.model.closed_form(jnp.zeros(1))
-        return exact is None and not self.model.switch_times()
+        moving = set(self.model.lags.values()) & set(self.estimate)
+        return exact is None and not self.model.switch_times() and not moving
 
     def typical_phi(self) -> Float[Array, " estimated"]:
         """φ of the model's own values."""

@@ -4,6 +4,7 @@ from ckin.protocol.arms import FTC_LEVELS_CELLS_PER_KG as FTC_LEVELS_CELLS_PER_K
 from ckin.protocol.arms import Protocol as Protocol
 from ckin.protocol.arms import Szcart01 as Szcart01
 from ckin.protocol.arms import szcart01_arms as szcart01_arms
+from ckin.protocol.doses import INPUTS as INPUTS
 from ckin.protocol.doses import LYMPHODEPLETION as LYMPHODEPLETION
 from ckin.protocol.doses import PRODUCTS as PRODUCTS
 from ckin.protocol.doses import Dose as Dose

@@ -17,6 +17,15 @@ PRODUCTS = {
     "FTC": "CD19+ feeding T cells",
 }
 LYMPHODEPLETION = "LD"
+# What else a patient may be under, over time. A model answers to some of them
+# (AbstractModel.inputs); 1 is the full dose.
+INPUTS = {
+    "tki": "a TKI that blocks CAR signals as dasatinib does, or an unnamed one",
+    "dasatinib": "dasatinib",
+    "imatinib": "imatinib",
+    "tocilizumab": "tocilizumab",
+    "steroid": "corticosteroids",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +38,7 @@ class Dose:
         cells: cells given; exactly one of `cells` and `cells_per_kg`.
         cells_per_kg: cells per kg of body weight.
         cycle: cycle (occasion) of the dose, from 1.
+        duration_d: days over which the cells run in at a constant rate; 0: at once.
     """
 
     time_d: float
@@ -36,6 +46,7 @@ class Dose:
     cells: float | None = None
     cells_per_kg: float | None = None
     cycle: int = 1
+    duration_d: float = 0.0
 
     def __post_init__(self):
         if self.product not in PRODUCTS:
@@ -49,6 +60,13 @@ class Dose:
             raise ValueError(f"a dose of {amount} cells is not a number of cells")
         if not np.isfinite(self.time_d):
             raise ValueError(f"a dose at day {self.time_d} is not at any time")
+        if not (np.isfinite(self.duration_d) and self.duration_d >= 0):
+            raise ValueError(f"a dose cannot run in over {self.duration_d} days")
+
+    @property
+    def stop_d(self) -> float:
+        """When the last cell has run in, days from the first infusion."""
+        return self.time_d + self.duration_d
 
     def total(self, weight_kg: float) -> float:
         """Cells given to a patient of this weight."""
@@ -59,12 +77,21 @@ class Dose:
 
 @dataclasses.dataclass(frozen=True)
 class InputWindow:
-    """A time-dependent input held at one level from `start_d` to `stop_d` (days)."""
+    """A time-dependent input with a level of its own from `start_d` to `stop_d` (days).
+
+    Attributes:
+        name: of the input, as a model names it (`AbstractModel.inputs`).
+        level: at `start_d`.
+        start_d: first day of the window.
+        stop_d: its end, where the input has its usual level again.
+        end_level: level at `stop_d`, reached in a straight line; `None` holds `level`.
+    """
 
     name: str
     level: float
     start_d: float
     stop_d: float
+    end_level: float | None = None
 
     def __post_init__(self):
         if not self.start_d < self.stop_d:
@@ -72,3 +99,18 @@ class InputWindow:
                 f"input {self.name!r} stops at day {self.stop_d}, "
                 f"not after its start at day {self.start_d}"
             )
+
+    @property
+    def slope(self) -> float:
+        """Change of the level per day."""
+        if self.end_level is None:
+            return 0.0
+        return (self.end_level - self.level) / (self.stop_d - self.start_d)
+
+    def holds_at(self, time_d: float) -> bool:
+        """Whether the window is open at this time; it is closed at its end."""
+        return self.start_d <= time_d < self.stop_d
+
+    def level_at(self, time_d: float) -> float:
+        """Level at a time within the window."""
+        return self.level + self.slope * (time_d - self.start_d)

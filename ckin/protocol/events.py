@@ -1,9 +1,11 @@
 """Doses -> an event table: what the solver takes.
 
-One row per moment, everything given at that moment added up. Events are consumed once
-each, by index; nothing ever compares two floating-point times.
+One row per moment, everything given at that moment added up. What goes on until the
+next moment stands there too: cells running in, levels of inputs. Events are consumed
+once each, by index; nothing ever compares two floating-point times.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 import equinox as eqx
@@ -17,12 +19,22 @@ from ckin.protocol.doses import PRODUCTS, Dose, InputWindow
 class EventTable(eqx.Module):
     """What happens to one patient, in order of time (or a batch: a leading axis).
 
+    At one time the order is: reset, lymphodepletion, cells of every product.
+
     Attributes:
         time_d: days, shape (events,), not decreasing.
         cells: cells given, shape (events, products), in the order of `products`.
         lymphodepletion: 1.0 where lymphodepletion happens, shape (events,).
-        level: level of every input from this event to the next, shape
-            (events, inputs), in the order of `inputs`.
+        level: level of every input at this event, shape (events, inputs), in the
+            order of `inputs`.
+        products: names of the columns of `cells`.
+        inputs: names of the columns of `level`.
+        rate: cells per day that run in from this event to the next, shape
+            (events, products); `None` where nothing ever runs in.
+        slope: change of the levels per day until the next event, shape
+            (events, inputs); `None` where every level is held.
+        reset: 1.0 where the patient is as before the first event again, shape
+            (events,); `None` where that never happens.
     """
 
     time_d: Float[Array | np.ndarray, "*batch events"]
@@ -31,6 +43,10 @@ class EventTable(eqx.Module):
     level: Float[Array | np.ndarray, "*batch events inputs"]
     products: tuple[str, ...] = eqx.field(static=True)
     inputs: tuple[str, ...] = eqx.field(static=True)
+    # Absent where not needed, so that patients without them do not pay for them.
+    rate: Float[Array | np.ndarray, "*batch events products"] | None = None
+    slope: Float[Array | np.ndarray, "*batch events inputs"] | None = None
+    reset: Float[Array | np.ndarray, "*batch events"] | None = None
 
 
 def event_table(
@@ -40,11 +56,12 @@ def event_table(
     lymphodepletion_d: Sequence[float] = (),
     windows: Iterable[InputWindow] = (),
     inputs: Mapping[str, float] | None = None,
+    resets_d: Sequence[float] = (),
 ) -> EventTable:
     """Events of one patient, from doses, lymphodepletion days and input windows.
 
-    Doses at the same time are added, whatever their order; where windows of one input
-    overlap the highest level holds.
+    Doses at the same time are added, whatever their order; one of no cells is none.
+    Where held windows of one input overlap the highest level holds.
 
     Args:
         doses: the patient's doses.
@@ -53,37 +70,91 @@ def event_table(
         windows: when an input leaves its usual level.
         inputs: usual level of each input of the model (`AbstractModel.inputs`);
             windows of inputs that are not in it are passed over.
+        resets_d: days on which the patient is as before the first event again, before
+            anything given then. What is running in stops.
+
+    Raises:
+        ValueError: a window with a slope overlaps another of the same input.
     """
-    doses, windows = tuple(doses), tuple(windows)
     usual = dict(inputs or {})
-    windows = tuple(window for window in windows if window.name in usual)
-    moments = {dose.time_d for dose in doses} | set(lymphodepletion_d)
+    windows = [window for window in windows if window.name in usual]
+    _check_slopes(windows)
+    each = [(dose, dose.total(weight_kg)) for dose in doses]
+    # A dose of no cells is no dose: it does not begin a course either.
+    given = [(dose, cells) for dose, cells in each if cells > 0]
+    # So short a time that a float cannot tell start from stop is no time.
+    at_once = [pair for pair in given if pair[0].stop_d == pair[0].time_d]
+    running = [
+        _Running(dose, cells, resets_d)
+        for dose, cells in given
+        if dose.stop_d > dose.time_d
+    ]
+    moments = {dose.time_d for dose, _ in given} | {*lymphodepletion_d, *resets_d}
+    moments |= {each.stop_d for each in running}
     for window in windows:
         moments |= {window.start_d, window.stop_d}
     # A patient without any event still has a start to integrate from.
     time_d = np.array(sorted(moments) or [0.0])
-    products = tuple(PRODUCTS)
-    cells = np.zeros((time_d.size, len(products)))
-    for dose in doses:
-        row = int(np.flatnonzero(time_d == dose.time_d)[0])
-        cells[row, products.index(dose.product)] += dose.total(weight_kg)
-    level = np.tile(np.array(list(usual.values()), dtype=float), (time_d.size, 1))
-    for column, name in enumerate(usual):
-        for row, start in enumerate(time_d):
-            levels = [
-                window.level
-                for window in windows
-                if window.name == name and window.start_d <= start < window.stop_d
-            ]
-            level[row, column] = max(levels, default=usual[name])
+    row_of = {moment: row for row, moment in enumerate(time_d.tolist())}
+    cells, rate = np.zeros((2, time_d.size, len(PRODUCTS)))
+    column_of = {product: column for column, product in enumerate(PRODUCTS)}
+    for dose, amount in at_once:
+        cells[row_of[dose.time_d], column_of[dose.product]] += amount
+    for each in running:
+        rows = slice(row_of[each.start_d], row_of[each.stop_d])
+        rate[rows, column_of[each.product]] += each.per_day
+    level, slope = _levels(time_d, windows, usual)
     return EventTable(
         time_d=time_d,
         cells=cells,
         lymphodepletion=np.isin(time_d, list(lymphodepletion_d)).astype(float),
         level=level,
-        products=products,
+        products=tuple(PRODUCTS),
         inputs=tuple(usual),
+        rate=rate if running else None,
+        slope=slope if slope.any() else None,
+        reset=np.isin(time_d, list(resets_d)).astype(float) if resets_d else None,
     )
+
+
+class _Running:
+    """An infusion: from when to when, how many cells a day."""
+
+    def __init__(self, dose: Dose, cells: float, resets_d: Sequence[float]):
+        self.product, self.start_d = dose.product, dose.time_d
+        # By the times as floats have them, so that every cell given arrives.
+        self.per_day = cells / (dose.stop_d - dose.time_d)
+        ending = [t for t in resets_d if dose.time_d < t < dose.stop_d]
+        self.stop_d = min(ending, default=dose.stop_d)
+
+
+def _check_slopes(windows: Sequence[InputWindow]) -> None:
+    for one in windows:
+        for other in windows:
+            overlap = one.start_d < other.stop_d and other.start_d < one.stop_d
+            if one is not other and one.name == other.name and one.slope and overlap:
+                raise ValueError(
+                    f"input {one.name!r} has two courses between day {other.start_d:g} "
+                    f"and day {one.stop_d:g}, and one of them is a straight line: "
+                    "which of them holds?"
+                )
+
+
+def _levels(
+    time_d: np.ndarray, windows: Sequence[InputWindow], usual: Mapping[str, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Level of every input at each event, and its change per day until the next."""
+    level = np.tile(np.array(list(usual.values()), dtype=float), (time_d.size, 1))
+    slope = np.zeros_like(level)
+    for column, name in enumerate(usual):
+        mine = [window for window in windows if window.name == name]
+        for row, start in enumerate(time_d.tolist()):
+            open_now = [window for window in mine if window.holds_at(start)]
+            if open_now:
+                highest = max(open_now, key=lambda w, t=start: w.level_at(t))
+                level[row, column] = highest.level_at(start)
+                slope[row, column] = highest.slope
+    return level, slope
 
 
 def pad_events(table: EventTable, n_events: int) -> EventTable:
@@ -108,11 +179,31 @@ def pad_events(table: EventTable, n_events: int) -> EventTable:
         level=repeat_last(table.level),
         products=table.products,
         inputs=table.inputs,
+        rate=None if table.rate is None else repeat_last(table.rate),
+        slope=None if table.slope is None else repeat_last(table.slope),
+        reset=None if table.reset is None else zeros_after(table.reset),
     )
 
 
 def stack_events(tables: Sequence[EventTable]) -> EventTable:
     """Event tables of several patients as one batch, padded to the longest."""
     most = max(table.time_d.shape[0] for table in tables)
-    padded = [pad_events(table, most) for table in tables]
-    return jax.tree.map(lambda *rows: np.stack(rows), *padded)
+    alike = _alike([pad_events(table, most) for table in tables])
+    return jax.tree.map(lambda *rows: np.stack(rows), *alike)
+
+
+def _alike(tables: Sequence[EventTable]) -> list[EventTable]:
+    """Tables that all have what any of them has."""
+    like = {"rate": "cells", "slope": "level", "reset": "lymphodepletion"}
+    wanted = {n for n in like for table in tables if getattr(table, n) is not None}
+    return [
+        dataclasses.replace(
+            table,
+            **{
+                name: np.zeros_like(getattr(table, like[name]))
+                for name in wanted
+                if getattr(table, name) is None
+            },
+        )
+        for table in tables
+    ]

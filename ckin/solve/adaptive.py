@@ -20,17 +20,12 @@ import numpy as np
 from jax import lax
 
 from ckin._types import Array, ArrayLike, Float
-from ckin.model import (
-    AbstractModel,
-    from_solver_scale,
-    give,
-    solver_vector_field,
-    to_solver_scale,
-    within_limits,
-)
+from ckin.model import AbstractModel, from_solver_scale, within_limits
 from ckin.protocol import EventTable
+from ckin.solve.given import Given, after_event, first_state, rows_of, slope_after
 from ckin.solve.grid import Grid
-from ckin.solve.walk import first_state, walk_grid
+from ckin.solve.moments import as_the_model_sees
+from ckin.solve.walk import walk_grid
 
 
 # A qPCR error is about 0.5 on the log scale and a NUTS gradient wants about 1e-6.
@@ -118,27 +113,27 @@ def _walk(
     solver: Solver,
 ) -> Trajectory:
     """Scan over the pieces between events; see the module's docstring."""
-    events = _with_switches(events, model.switch_times())
+    events = as_the_model_sees(model, events)
     starts = events.time_d
     ends = jnp.append(starts[1:], jnp.maximum(starts[-1], time_d[-1]))
     # Index of the piece each sample lies in; -1 before the first event.
-    before_event = jnp.searchsorted(starts, time_d, side="left") - 1
-    after_event = jnp.searchsorted(starts, time_d, side="right") - 1
-    piece_of = jnp.where(after, after_event, before_event)
+    early = jnp.searchsorted(starts, time_d, side="left") - 1
+    late = jnp.searchsorted(starts, time_d, side="right") - 1
+    piece_of = jnp.where(after, late, early)
 
     w0 = first_state(model)
     seen = jax.tree.map(lambda value: jnp.broadcast_to(value, time_d.shape), w0)
 
     def step(carry, piece):
         w, seen, ok = carry
-        index, t0, t1, *given = piece
-        w, inputs = _given(model, events, w, *given)
-        read, w, solved = _solve_piece(model, w, t0, t1, inputs, time_d, solver)
+        index, t1, given = piece
+        w = after_event(model, w, given, events.products)
+        read, w, solved = _solve_piece(model, w, t1, given, events, time_d, solver)
         here = piece_of == index
         seen = jax.tree.map(lambda new, old: jnp.where(here, new, old), read, seen)
         return (w, seen, ok & solved), None
 
-    pieces = (jnp.arange(starts.shape[0]), starts, ends, *_rows(events))
+    pieces = (jnp.arange(starts.shape[0]), ends, rows_of(events))
     (_, seen, ok), _ = lax.scan(step, (w0, seen, jnp.array(True)), pieces)
     return Trajectory(time_d, from_solver_scale(model, within_limits(model, seen)), ok)
 
@@ -160,7 +155,7 @@ def step_times(
     Returns:
         One row a piece, padded with inf behind its last step.
     """
-    events = _with_switches(events, model.switch_times())
+    events = as_the_model_sees(model, events)
     starts = events.time_d
     ends = jnp.append(starts[1:], jnp.maximum(starts[-1], until_d))
     saved = dfx.SaveAt(
@@ -172,60 +167,56 @@ def step_times(
 
     def step(carry, piece):
         w, ok = carry
-        (t0, t1), given = piece[:2], piece[2:]
-        w, inputs = _given(model, events, w, *given)
-        (shares, end), solved = _integrated(model, w, t0, t1, inputs, saved, solver)
+        t1, given = piece
+        w = after_event(model, w, given, events.products)
+        (shares, end), solved = _integrated(model, w, t1, given, events, saved, solver)
         end = jax.tree.map(lambda new, old: jnp.where(solved, new[-1], old), end, w)
-        return (end, ok & solved), t0 + shares * (t1 - t0)
+        return (end, ok & solved), given.time_d + shares * (t1 - given.time_d)
 
     w0 = first_state(model)
     carry = (w0, jnp.array(True))
-    (_, ok), times = lax.scan(step, carry, (starts, ends, *_rows(events)))
+    (_, ok), times = lax.scan(step, carry, (ends, rows_of(events)))
     return times, ok
 
 
-def _rows(events: EventTable) -> tuple[Array, ...]:
-    """What is given at each event: cells, lymphodepletion, levels of the inputs."""
-    rows = (events.cells, events.lymphodepletion, events.level)
-    return tuple(jnp.asarray(row) for row in rows)
-
-
-def _given(model, events: EventTable, w, cells, depletion, level):
-    """State after an event, and the inputs that hold from there."""
-    y = from_solver_scale(model, within_limits(model, w))
-    given = dict(zip(events.products, cells, strict=True))
-    w = to_solver_scale(model, give(model, y, given, depletion))
-    return w, dict(zip(events.inputs, level, strict=True))
-
-
-def _solve_piece(model, w, t0, t1, inputs, time_d, solver):
-    """Solve from t0 to t1 and read the samples, clipped into the piece."""
+def _solve_piece(model, w, t1, given: Given, events: EventTable, time_d, solver):
+    """Solve from an event to t1 and read the samples, clipped into the piece."""
+    t0 = given.time_d
     length = t1 - t0
     share = (jnp.clip(time_d, t0, t1) - t0) / jnp.where(length > 0, length, 1.0)
     share = jnp.clip(share, 0.0, 1.0)
     saved = dfx.SaveAt(subs=[dfx.SubSaveAt(ts=share), dfx.SubSaveAt(t1=True)])
-    (read, end), solved = _integrated(model, w, t0, t1, inputs, saved, solver)
+    (read, end), solved = _integrated(model, w, t1, given, events, saved, solver)
     # Rows that were never reached are inf: replace them before anything is computed.
     read = jax.tree.map(lambda new, old: jnp.where(solved, new, old), read, w)
     end = jax.tree.map(lambda new, old: jnp.where(solved, new[-1], old), end, w)
     return read, end, solved
 
 
-def _integrated(model, w, t0, t1, inputs, saved: dfx.SaveAt, solver: Solver):
+def _integrated(
+    model,
+    w,
+    t1,
+    given: Given,
+    events: EventTable,
+    saved: dfx.SaveAt,
+    solver: Solver,
+):
     """What `saved` asks for of one piece, and whether it was solved.
 
     Time runs from 0 to 1 within a piece, so that a piece of no length has a vector
     field of zero and needs no special case.
     """
+    t0 = given.time_d
     length = t1 - t0
     # `nextafter` has no derivative; its offset from t1 is a constant.
     fixed0, fixed1 = lax.stop_gradient((t0, t1))
     last = t1 + (jnp.nextafter(fixed1, fixed0) - fixed1)
 
     def field(s, w, args):
-        model, inputs = args
+        model, given = args
         t = jnp.clip(t0 + s * length, t0, last)
-        slope = solver_vector_field(model, t, within_limits(model, w), inputs)
+        slope = slope_after(model, t, within_limits(model, w), given, events)
         return jax.tree.map(lambda value: length * value, slope)
 
     solution = dfx.diffeqsolve(
@@ -236,7 +227,7 @@ def _integrated(model, w, t0, t1, inputs, saved: dfx.SaveAt, solver: Solver):
         # A finite first step: the automatic one gave NaN gradients on log states.
         dt0=jnp.minimum(1.0, solver.first_step_d / jnp.maximum(length, 1e-3)),
         y0=w,
-        args=(model, inputs),
+        args=(model, given),
         saveat=saved,
         stepsize_controller=dfx.PIDController(rtol=solver.rtol, atol=solver.atol),
         adjoint=solver.adjoint,
@@ -245,27 +236,3 @@ def _integrated(model, w, t0, t1, inputs, saved: dfx.SaveAt, solver: Solver):
     )
     assert solution.ys is not None  # `saved` asks for something
     return solution.ys, solution.result == dfx.RESULTS.successful
-
-
-def _with_switches(events: EventTable, switches: tuple) -> EventTable:
-    """Insert the model's switch times as events at which nothing is given."""
-    if not switches:
-        return jax.tree.map(jnp.asarray, events)
-    times = jnp.stack([jnp.asarray(t, dtype=float) for t in switches])
-    # A switch before the first event is past by then: it becomes an empty event there.
-    times = jnp.maximum(times, events.time_d[0])
-    holder = jnp.searchsorted(jnp.asarray(events.time_d), times, side="right") - 1
-    order = jnp.argsort(jnp.concatenate([events.time_d, times]), stable=True)
-
-    def merge(rows: Any, inserted: Any) -> Array:
-        return jnp.concatenate([jnp.asarray(rows), inserted])[order]
-
-    cells, level = jnp.asarray(events.cells), jnp.asarray(events.level)
-    return EventTable(
-        time_d=merge(events.time_d, times),
-        cells=merge(cells, jnp.zeros((times.size, cells.shape[1]))),
-        lymphodepletion=merge(events.lymphodepletion, jnp.zeros(times.size)),
-        level=merge(level, level[holder]),
-        products=events.products,
-        inputs=events.inputs,
-    )

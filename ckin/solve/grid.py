@@ -9,7 +9,7 @@ over it.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -73,10 +73,13 @@ class Grid(eqx.Module):
         length_d: its length, 0 for an event or padding.
         cells: cells given at its start, (steps, products).
         lymphodepletion: 1.0 where it happens at its start.
-        level: level of every input during it, (steps, inputs).
+        level: level of every input at its start, (steps, inputs).
         read_at: number of steps done when each sample is read, shape (times,).
         products: names of the columns of `cells`.
         inputs: names of the columns of `level`.
+        rate: cells per day that run in during it, (steps, products), or `None`.
+        slope: change of the levels per day during it, (steps, inputs), or `None`.
+        reset: 1.0 where the state is as before the first event at its start, or `None`.
     """
 
     start_d: Float[Array | np.ndarray, "*batch steps"]
@@ -87,6 +90,10 @@ class Grid(eqx.Module):
     read_at: Int[Array | np.ndarray, "*batch times"]
     products: tuple[str, ...] = eqx.field(static=True)
     inputs: tuple[str, ...] = eqx.field(static=True)
+    # `None` where an event table has none of it, as there.
+    rate: Float[Array | np.ndarray, "*batch steps products"] | None = None
+    slope: Float[Array | np.ndarray, "*batch steps inputs"] | None = None
+    reset: Float[Array | np.ndarray, "*batch steps"] | None = None
 
 
 def make_grid(
@@ -127,16 +134,28 @@ def make_grid(
     ]
     start_d, index = np.array(starts), np.array(event_of)
     given = (index >= 0).astype(float)
-    latest = np.searchsorted(event_d, start_d, side="right") - 1
+    # The event of a step is its own; of a step between events, the last one.
+    own = np.searchsorted(event_d, start_d, side="right") - 1
+    latest = np.where(index >= 0, index, own)
+
+    def held(rows: Any) -> Any:
+        return None if rows is None else np.asarray(rows)[latest]
+
+    level, slope, reset = held(events.level), held(events.slope), events.reset
+    if slope is not None:
+        level = level + slope * (start_d - event_d[latest])[:, None]
     return Grid(
         start_d=start_d,
         length_d=np.array(lengths),
         cells=np.asarray(events.cells)[index] * given[:, None],
         lymphodepletion=np.asarray(events.lymphodepletion)[index] * given,
-        level=np.asarray(events.level)[latest],
+        level=level,
         read_at=np.array(read_at, dtype=int),
         products=events.products,
         inputs=events.inputs,
+        rate=held(events.rate),
+        slope=slope,
+        reset=None if reset is None else np.asarray(reset)[index] * given,
     )
 
 
@@ -144,7 +163,9 @@ def pad_grid(grid: Grid, n_steps: int) -> Grid:
     """The same grid with steps of no length appended, at which nothing is given."""
     extra = n_steps - grid.start_d.shape[0]
 
-    def more(rows, mode):
+    def more(rows: Any, mode: Any) -> Any:
+        if rows is None:
+            return None
         return np.pad(rows, ((0, extra), *((0, 0),) * (rows.ndim - 1)), mode=mode)
 
     return Grid(
@@ -156,6 +177,9 @@ def pad_grid(grid: Grid, n_steps: int) -> Grid:
         read_at=grid.read_at,
         products=grid.products,
         inputs=grid.inputs,
+        rate=more(grid.rate, "edge"),
+        slope=more(grid.slope, "edge"),
+        reset=more(grid.reset, "constant"),
     )
 
 

@@ -18,14 +18,8 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 
 from ckin._types import Array
-from ckin.model import (
-    AbstractModel,
-    from_solver_scale,
-    give,
-    solver_vector_field,
-    to_solver_scale,
-    within_limits,
-)
+from ckin.model import AbstractModel, from_solver_scale, within_limits
+from ckin.solve.given import Given, after_event, first_state, rows_of, slope_after
 from ckin.solve.grid import Grid
 from ckin.solve.rk4 import RK4
 
@@ -130,27 +124,18 @@ def _forward(model: AbstractModel, grid: Grid) -> tuple[Any, Array, Any]:
     return jax.tree.map(read, path, end, w0), finite, path
 
 
-def first_state(model: AbstractModel) -> Any:
-    """The solver's variables before the first event."""
-    start = model.initial()
-    start = type(start)(*(jnp.asarray(v, jnp.result_type(float)) for v in start))
-    return to_solver_scale(model, start)
+def _rows(grid: Grid) -> tuple[Array, Given]:
+    return jnp.asarray(grid.length_d), rows_of(grid)
 
 
-def _rows(grid: Grid) -> tuple:
-    return grid.start_d, grid.length_d, grid.cells, grid.lymphodepletion, grid.level
-
-
-def _advanced(model: AbstractModel, w: Any, row: tuple, grid: Grid) -> Any:
+def _advanced(model: AbstractModel, w: Any, row: tuple[Array, Given], grid: Grid):
     """The state after one step: what is given at its start, then RK4."""
-    t, h, cells, depletion, level = row
-    # Once a step: within one step no population leaves the limits by much.
-    y = from_solver_scale(model, within_limits(model, w))
-    given = dict(zip(grid.products, cells, strict=True))
-    w = to_solver_scale(model, give(model, y, given, depletion))
-    inputs = dict(zip(grid.inputs, level, strict=True))
-    terms = dfx.ODETerm(lambda t, w, args: solver_vector_field(model, t, w, args))
-    after, *_ = RK4().step(terms, t, t + h, w, inputs, None, made_jump=False)
+    h, given = row
+    # Limits once a step: within one step no population leaves them by much.
+    w = after_event(model, w, given, grid.products)
+    terms = dfx.ODETerm(lambda t, w, args: slope_after(model, t, w, args, grid))
+    t = given.time_d
+    after, *_ = RK4().step(terms, t, t + h, w, given, None, made_jump=False)
     return after
 
 

@@ -106,11 +106,9 @@ BAD = {
     "a dose on an observation": Bad(
         row("1,7,0,5,FTC,40,qpcr,0,25,1,70"), 4, "AMT", "EVID 1 if the row is a dose"
     ),
-    "reset": Bad(row("1,7,3,.,.,.,.,.,.,1,70"), 4, "EVID", "takes boluses only"),
-    "reset and dose": Bad(
-        row("1,7,4,1,CART,.,.,.,.,1,70"), 4, "EVID", "takes boluses only"
+    "no such event": Bad(
+        row("1,7,9,.,.,.,.,.,.,1,70"), 4, "EVID", "4 (reset and dose)"
     ),
-    "no such event": Bad(row("1,7,9,.,.,.,.,.,.,1,70"), 4, "EVID", "write 0, 1 or 2"),
     "unknown other event": Bad(
         row("1,7,2,1,TIK,.,.,.,.,1,70"), 4, "CMT", "did you mean TKI?"
     ),
@@ -148,14 +146,21 @@ BAD = {
     ),
     "a cell too few": Bad(row("1,7,0"), 4, None, "found 3 cells, expected 11"),
     "open quotation mark": Bad(row('1,7,0,.,.,"40'), 4, None, "do not pair up"),
-    "infusion": Bad(
-        "ID,TIME,AMT,CMT,RATE,DV\n1,0,1e8,CART,2e8,.\n", 2, "RATE", "boluses only"
-    ),
     "modelled rate": Bad(
-        "ID,TIME,AMT,CMT,RATE,DV\n1,0,1e8,CART,-2,.\n", 2, "RATE", "boluses only"
+        "ID,TIME,AMT,CMT,RATE,DV\n1,0,1e8,CART,-2,.\n", 2, "RATE", "how long it runs in"
     ),
+    "rate and duration": Bad(
+        "ID,TIME,AMT,CMT,RATE,DUR,DV\n1,0,1e8,CART,2e8,0.5,.\n",
+        2,
+        "RATE",
+        "one of them",
+    ),
+    "duration below nothing": Bad(
+        "ID,TIME,AMT,CMT,DUR,DV\n1,0,1e8,CART,-1,.\n", 2, "DUR", "0 or more"
+    ),
+    "cells at a reset": Bad(row("1,7,3,1e8,CART,.,.,.,.,1,70"), 4, "AMT", "on a reset"),
     "steady state": Bad(
-        "ID,TIME,AMT,CMT,SS,DV\n1,0,1e8,CART,1,.\n", 2, "SS", "boluses only"
+        "ID,TIME,AMT,CMT,SS,DV\n1,0,1e8,CART,1,.\n", 2, "SS", "a row of its own"
     ),
     "further doses at once": Bad(
         "ID,TIME,AMT,CMT,ADDL,II,DV\n1,0,1e8,FTC,2,.,.\n", 2, "II", "time between doses"

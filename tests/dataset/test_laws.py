@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from ckin.protocol import Dose, InputWindow
 
 
 NAMES: list[str] = [
-    *("ID", "TIME", "EVID", "AMT", "CMT", "DV", "DVID", "CENS", "LIMIT", "AFTER"),
-    *("OCC", "WT", "ARM", "age"),
+    *("ID", "TIME", "EVID", "AMT", "CMT", "DUR", "DV", "DVID", "CENS", "LIMIT"),
+    *("AFTER", "OCC", "WT", "ARM", "age"),
 ]
 UNITS = {"qpcr": "copies/ug", "flow": "cells/uL", "bcrabl": "%"}
 COLUMNS = ColumnMap(units={**UNITS, "AMT": "cells"}, covariates=("age",))
@@ -57,11 +58,15 @@ def patients(draw) -> list[dict[str, str]]:
         amount = repr(draw(positive))
         rows.append({"TIME": repr(t), "EVID": "1", "AMT": amount, "CMT": "FTC"})
         rows[-1]["OCC"] = "1"
+        rows[-1]["DUR"] = draw(st.sampled_from(["", "0", "0.5"]))
     for t in draw(st.lists(days, max_size=2, unique=True)):
         rows.append({"TIME": repr(t), "EVID": "2", "CMT": "LD"})
     for t in draw(st.lists(days, max_size=3, unique=True)):
         level = repr(draw(st.floats(0.0, 1.0)))
-        rows.append({"TIME": repr(t), "EVID": "2", "AMT": level, "CMT": "TKI"})
+        what = draw(st.sampled_from(["TKI", "DASATINIB", "STEROID"]))
+        rows.append({"TIME": repr(t), "EVID": "2", "AMT": level, "CMT": what})
+    for t in draw(st.lists(days, max_size=1)):
+        rows.append({"TIME": repr(t), "EVID": "3"})
     rows += draw(st.lists(cells(), max_size=8))
     fixed = {
         "WT": repr(draw(st.floats(3.0, 150.0))),
@@ -108,16 +113,23 @@ def expected(rows: list[dict[str, str]]) -> list[Patient]:
         by_id.setdefault(row["ID"], []).append((number, row))
     made = []
     for name, mine in by_id.items():
-        doses, samples, depletions, levels = [], [], [], []
+        doses, samples, depletions, resets = [], [], [], []
+        levels: dict[str, list[tuple[float, float]]] = {}
         for number, row in mine:
             t = float(row["TIME"])
             if row["EVID"] == "1":
                 amount, cycle = float(row["AMT"]), int(row["OCC"])
-                doses.append(Dose(t, row["CMT"], cells=amount, cycle=cycle))
+                lasts = float(row.get("DUR") or 0)
+                doses.append(
+                    Dose(t, row["CMT"], cells=amount, cycle=cycle, duration_d=lasts)
+                )
+            elif row["EVID"] == "3":
+                resets.append(t)
             elif row.get("CMT") == "LD":
                 depletions.append(t)
-            elif row.get("CMT") == "TKI":
-                levels.append((t, float(row["AMT"])))
+            elif row["EVID"] == "2":
+                mine_of = levels.setdefault(row["CMT"].lower(), [])
+                mine_of.append((t, float(row["AMT"])))
             else:
                 below = row.get("CENS") == "1"
                 limit = float(row["LIMIT"]) if row.get("LIMIT") else None
@@ -138,10 +150,10 @@ def expected(rows: list[dict[str, str]]) -> list[Patient]:
         carts = [dose.time_d for dose in doses if dose.product == "CART"]
         start = min(carts or [dose.time_d for dose in doses], default=0.0)
         early = [s for s in samples if (s.time_d, s.after) <= (start, False)]
-        ends = [*(t for t, _ in levels[1:]), 73_050.0]
         windows = [
-            InputWindow("tki", level, t, end)
-            for (t, level), end in zip(levels, ends, strict=False)
+            InputWindow(name, level, t, end)
+            for name, steps in levels.items()
+            for (t, level), (end, _) in itertools.pairwise([*steps, (73_050.0, 0.0)])
         ]
         row = mine[0][1]
         arm = {"ARM": row["ARM"]} if row["ARM"] else {}
@@ -154,6 +166,7 @@ def expected(rows: list[dict[str, str]]) -> list[Patient]:
                 covariates={"WT": float(row["WT"]), "age": float(row["age"])} | arm,
                 windows=tuple(windows),
                 lymphodepletion_d=tuple(depletions),
+                resets_d=tuple(resets),
             )
         )
     return made

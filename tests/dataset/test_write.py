@@ -57,10 +57,16 @@ def patients(draw, name: str, per_kg: bool) -> dict[str, Any]:
     later = draw(st.lists(days, max_size=3, unique=True))
     doses = [Dose(0.0, "CART", **{unit: draw(positive)})]
     doses += [
-        Dose(t, draw(st.sampled_from(["CART", "FTC"])), **{unit: draw(positive)})
+        Dose(
+            t,
+            draw(st.sampled_from(["CART", "FTC"])),
+            duration_d=draw(st.sampled_from([0.0, 0.5])),
+            **{unit: draw(positive)},
+        )
         for t in sorted(later)
     ]
     levels = sorted(draw(st.lists(days, max_size=3, unique=True)))
+    what = draw(st.sampled_from(["tki", "imatinib", "steroid"]))
     covariates: dict[str, float | str] = {"WT": draw(st.floats(3.0, 150.0))}
     if draw(st.booleans()):
         covariates |= {"ARM": draw(st.sampled_from(["high", "1"])), "SEX": "F"}
@@ -73,12 +79,13 @@ def patients(draw, name: str, per_kg: bool) -> dict[str, Any]:
         baseline=in_order(draw(st.lists(samples(st.floats(-60.0, -0.1)), max_size=2))),
         covariates=covariates,
         windows=tuple(
-            InputWindow("tki", draw(st.floats(0.0, 1.0)), start, stop)
+            InputWindow(what, draw(st.floats(0.0, 1.0)), start, stop)
             for start, stop in zip(levels, [*levels, LAST][1:], strict=True)
         ),
         lymphodepletion_d=tuple(
             sorted(draw(st.lists(st.floats(-9.0, 600.0), max_size=2, unique=True)))
         ),
+        resets_d=tuple(draw(st.lists(days, max_size=1))),
     )
 
 
@@ -172,8 +179,8 @@ def test_a_tki_that_ends_reads_back_as_the_same_course(tmp_path: Path):
     write_dataset(dataset_of(patient), tmp_path / "trial.csv")
     (read,) = read_dataset(tmp_path / "trial.csv").patients
     for time_d in (-31.0, -30.0, 5.0, 10.0, 15.0, 20.0, 39.0, 40.0, 500.0):
-        # A dose of nothing makes an event at a time of our own.
-        probe = (*PLAIN.doses, Dose(time_d, "FTC", cells=0.0))
+        # A dose makes an event at a time of our own.
+        probe = (*PLAIN.doses, Dose(time_d, "FTC", cells=1.0))
         levels = []
         for course in (windows, read.windows):
             table = event_table(

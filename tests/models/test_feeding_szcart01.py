@@ -43,6 +43,7 @@ TIME_D = np.concatenate([np.arange(-4.0, 75.0, 0.125), np.arange(75.0, 731.0)])
 FTC_TIMES_D = (2.0 / 24.0, 7.0)
 N_EVENTS = 8
 MODEL = FeedingSzcart01()
+UNTREATED = {name: jnp.zeros(()) for name in MODEL.inputs}
 
 
 class Scenario(NamedTuple):
@@ -415,7 +416,7 @@ def test_gradients_are_finite_where_nothing_stimulates(need):
     @eqx.filter_grad
     def slope_of(both):
         model, y = both
-        slopes = model.vector_field(jnp.zeros(()), y, {"tki": jnp.zeros(())})
+        slopes = model.vector_field(jnp.zeros(()), y, UNTREATED)
         law = programmed_to_driven(model, jnp.zeros(()))
         return law + sum(jnp.sum(slope) for slope in slopes)
 
@@ -426,7 +427,7 @@ def test_gradients_are_finite_where_nothing_stimulates(need):
 def test_a_law_is_swapped_by_replace():
     other = dataclasses.replace(MODEL, stimulation=michaelis, division=programmed)
     y = MODEL.initial()._replace(engaged=jnp.asarray(1e8))
-    slope = other.vector_field(jnp.zeros(()), y, {"tki": jnp.zeros(())})
+    slope = other.vector_field(jnp.zeros(()), y, UNTREATED)
     recruited = other.recruitment_rate * michaelis(other, y.leukaemia + y.b_cells, 0.0)
     assert slope.dividing_1 == pytest.approx(float(recruited * 1e8), rel=1e-12)
 

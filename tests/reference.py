@@ -5,8 +5,8 @@ import functools
 import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from problems import default
 from scipy.integrate import solve_ivp
+from toys import made
 
 from ckin.model import AbstractModel, give, states
 from ckin.protocol import EventTable
@@ -21,12 +21,12 @@ ATOL = 1e-10
 @functools.cache
 def _compiled(cls: type[AbstractModel], inputs: tuple[str, ...]):
     """Slope and Jacobian of flat arrays: a tree of arguments would cost the most."""
-    structure = ravel_pytree(default(cls))[1]
+    structure = ravel_pytree(made(cls))[1]
 
-    def slope(parameters, t, y, level):
+    def slope(parameters, t, y, level, entering):
         model = structure(parameters)
         named = dict(zip(inputs, level, strict=True))
-        return jax.numpy.stack(model.vector_field(t, cls.State(*y), named))
+        return jax.numpy.stack(model.vector_field(t, cls.State(*y), named)) + entering
 
     return jax.jit(slope), jax.jit(jax.jacfwd(slope, argnums=2))
 
@@ -50,23 +50,29 @@ def integrate(
     y = np.array([float(v) for v in model.initial()])
     for t in time_d[time_d < first].tolist():
         seen[t] = y
-    level = events.level[0]
+    held = _held(model, events, 0)
     for t, end in zip(cuts, [*cuts[1:], cuts[-1]], strict=True):
         seen[t] = y
         for row in np.flatnonzero(events.time_d == t):
             cells = dict(zip(events.products, events.cells[row], strict=True))
+            if events.reset is not None and events.reset[row] > 0:
+                y = np.array([float(v) for v in model.initial()])
             given = give(model, cls.State(*y), cells, events.lymphodepletion[row])
-            y, level = np.array([float(v) for v in given]), events.level[row]
+            y, held = np.array([float(v) for v in given]), _held(model, events, row)
         if end == t:
             break
         # A switch at `end` belongs to the next piece.
         last = np.nextafter(end, t)
+
+        def at(t, y, held=held, last=last):
+            return vector, min(t, last), y, *held(min(t, last))
+
         solution = solve_ivp(
-            lambda t, y: np.asarray(slope(vector, min(t, last), y, level)),  # noqa: B023
+            lambda t, y, at=at: np.asarray(slope(*at(t, y))),
             (t, end),
             y,
             method="LSODA",
-            jac=lambda t, y: np.asarray(jacobian(vector, min(t, last), y, level)),  # noqa: B023
+            jac=lambda t, y, at=at: np.asarray(jacobian(*at(t, y))),
             rtol=RTOL,
             atol=atol,
         )
@@ -74,3 +80,18 @@ def integrate(
         y = solution.y[:, -1]
     rows = [model.quantities(cls.State(*seen[t])) for t in time_d.tolist()]
     return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+
+
+def _held(model: AbstractModel, events: EventTable, row: int):
+    """Levels, and cells entering each state per day, as functions of time."""
+    level, time_d = np.asarray(events.level[row]), float(events.time_d[row])
+    tilt = np.zeros_like(level) if events.slope is None else events.slope[row]
+    entering = np.zeros(len(model.State._fields))
+    if events.rate is not None:
+        for product, name in model.receives.items():
+            alive = (
+                getattr(model, model.viable[product]) if product in model.viable else 1
+            )
+            rate = events.rate[row, events.products.index(product)]
+            entering[model.State._fields.index(name)] += float(alive) * rate
+    return lambda t: (level + tilt * (t - time_d), entering)
