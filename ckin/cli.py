@@ -111,6 +111,40 @@ def models(
 
 
 @app.command()
+def protocols(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A protocol, a .toml file, or FILE.toml:ARM: its calendar."),
+    ] = None,
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", help="Draw the calendar too: a .png or .svg file."),
+    ] = None,
+) -> None:
+    """List the protocols, or show the dose calendar of one."""
+    from ckin.calendar import draw_calendar, protocol_card, protocol_table
+
+    with _explained():
+        if out_file is not None:
+            draw_calendar(name, out_file)
+        out.print(protocol_table() if name is None else protocol_card(name))
+    if out_file is not None:
+        out.print(f"written: {out_file}", markup=False)
+
+
+@app.command()
+def new_protocol(
+    file: Annotated[Path, typer.Argument(help="The .toml file to write.")],
+) -> None:
+    """Write a protocol file to start from, with comments; it runs as it is."""
+    from ckin.calendar import write_new_protocol
+
+    with _explained():
+        write_new_protocol(file)
+    out.print(f"written: {file}; see it: ckin protocols {file}", markup=False)
+
+
+@app.command()
 def check(
     data: Data,
     map: Map = [],
@@ -153,7 +187,9 @@ def _print_synthetic(synthetic: bool) -> None:
 @app.command()
 def simulate(
     model: Model,
-    protocol: Annotated[str, typer.Option(help="Name of a protocol.")],
+    protocol: Annotated[
+        str, typer.Option(help="Name (see `ckin protocols`), a .toml file or FILE:ARM.")
+    ],
     out_file: Annotated[
         Path,
         typer.Option(
