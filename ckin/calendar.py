@@ -54,8 +54,10 @@ def protocol_card(name_or_path: str) -> RenderableType:
     """
     found = load_protocols(name_or_path)
     if len(found) > 1:
-        own = f"{name_or_path}:" if name_or_path.endswith(".toml") else ""
-        hint = f"One of them in full: ckin protocols {own}{next(iter(found))}"
+        name, first = next(iter(found.items()))
+        own = name_or_path.endswith(".toml")
+        one = f"{name_or_path}:{first.arm}" if own else name
+        hint = f"One of them in full: ckin protocols {one}"
         return Group(protocol_table(found), Text(hint))
     return _card(next(iter(found.values())))
 
@@ -163,9 +165,7 @@ def _calendar(plan: Protocol) -> Table:
     for group in alike:
         day1 = ", ".join(str(day_of_time(plan.day1_d[n - 1])) for n in group)
         word = "cycle" if len(group) == 1 else "cycles"
-        table.add_column(
-            f"{word} {runs(group)}\n(day 1 = day {day1})", justify="right"
-        )
+        table.add_column(f"{word} {runs(group)}\n(day 1 = day {day1})", justify="right")
     for row in sorted({row for given in cycles.values() for row in given}):
         cells = [cycles[group[0]].get(row, "") for group in alike]
         table.add_row(row.day, escape(row.what), *cells)

@@ -71,7 +71,8 @@ def protocol_families() -> dict[str, dict[str, Protocol]]:
 
 def protocols() -> dict[str, Protocol]:
     """The shipped protocols by name."""
-    return {name: p for arms in protocol_families().values() for name, p in arms.items()}
+    families = protocol_families().values()
+    return {name: plan for arms in families for name, plan in arms.items()}
 
 
 def load_protocols(name_or_path: str) -> dict[str, Protocol]:
@@ -111,8 +112,8 @@ def load_protocol(name_or_path: str) -> Protocol:
     found = load_protocols(name_or_path)
     if len(found) > 1:
         own = name_or_path.endswith(".toml")
-        first = next(iter(found))
-        example = f"{name_or_path}:{first}" if own else first
+        name, first = next(iter(found.items()))
+        example = f"{name_or_path}:{first.arm}" if own else name
         raise InputError(
             f"{name_or_path} has several arms: {', '.join(found)}; name one, such as "
             f"{example}"
@@ -121,16 +122,15 @@ def load_protocol(name_or_path: str) -> Protocol:
 
 
 def _arm(arms: dict[str, Protocol], wanted: str, file: str) -> dict[str, Protocol]:
-    """The arm of a file, by its whole name or without the name of the file's protocol."""
-    fitting = {n: p for n, p in arms.items() if n == wanted or n.endswith(f"-{wanted}")}
-    if wanted in fitting:
-        return {wanted: fitting[wanted]}
-    if len(fitting) != 1:
-        raise InputError(
-            f"{file} has no arm {wanted!r}; {did_you_mean(wanted, arms)}it has "
-            f"{', '.join(arms)}"
-        )
-    return fitting
+    """The arm of a file, by its own name or by that of the protocol."""
+    for name, plan in arms.items():
+        if wanted in (name, plan.arm):
+            return {name: plan}
+    known = [plan.arm or name for name, plan in arms.items()]
+    raise InputError(
+        f"{file} has no arm {wanted!r}; {did_you_mean(wanted, known)}it has "
+        f"{', '.join(known)}"
+    )
 
 
 def list_datasets() -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """The dose calendar as a figure: a row for each cycle, or for each arm of several."""
 
 import dataclasses
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 
 import matplotlib
 import numpy as np
@@ -13,14 +14,14 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from ckin.plot.page import FAINT, GREY, INK, ORANGE, SKY, STYLE
 from ckin.plot.panel import PRODUCT_COLOURS, PRODUCT_LABELS
-from ckin.protocol import Protocol, cells_text, day_of_time, hours_of_time
+from ckin.protocol import Dose, Protocol, cells_text, day_of_time, hours_of_time
 
 
 MARKERS = {"CART": "o", "FTC": "D"}
 # Inches.
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 10.0, 2.2, 1.7, 0.95, 1.0
-ROW, SUBROW = 0.62, 0.27
-CHARACTERS_PER_INCH = 14.0
+PANEL, TOP, BOTTOM = 6.6, 0.75, 0.95
+ROW, SUBROW = 0.55, 0.31
+CHARACTERS_PER_INCH = 12.0
 # Height within a row, from 0 (bottom) to 1, of what lies in it.
 TKI_LOW, TKI_HIGH = 0.06, 0.2
 STEPS_D = (1, 2, 7, 14, 28, 56, 84, 168, 365)
@@ -28,7 +29,17 @@ STEPS_D = (1, 2, 7, 14, 28, 56, 84, 168, 365)
 
 @dataclasses.dataclass(frozen=True)
 class _Lane:
-    """A row of the figure; times in days from its own day 1."""
+    """A row of the figure; times in days from its own day 1.
+
+    Attributes:
+        label: to its left.
+        note: to its right.
+        doses: time, product and amount of each.
+        depletion_d: when drugs of lymphodepletion are given.
+        taken_d: when a TKI is taken.
+        held_d: when it is held.
+        span_d: times that the axis must show.
+    """
 
     label: str
     note: str
@@ -36,6 +47,7 @@ class _Lane:
     depletion_d: tuple[float, ...]
     taken_d: tuple[tuple[float, float], ...]
     held_d: tuple[tuple[float, float], ...]
+    span_d: tuple[float, ...]
 
 
 @matplotlib.rc_context(STYLE)
@@ -53,12 +65,14 @@ def dose_calendar(protocols: Mapping[str, Protocol]) -> Figure:
     products = [p for p in PRODUCT_COLOURS if any(p in plan.products for plan in plans)]
     row = ROW + SUBROW * (len(products) - 1)
     height = TOP + row * len(lanes) + BOTTOM
-    figure = Figure(figsize=(WIDTH, height))
+    left = _inches(lane.label for lane in lanes)
+    width = left + PANEL + _inches(lane.note for lane in lanes)
+    figure = Figure(figsize=(width, height))
     axes = figure.add_axes(
         (
-            LEFT / WIDTH,
+            left / width,
             BOTTOM / height,
-            (WIDTH - LEFT - RIGHT) / WIDTH,
+            PANEL / width,
             1 - (TOP + BOTTOM) / height,
         )
     )
@@ -67,8 +81,10 @@ def dose_calendar(protocols: Mapping[str, Protocol]) -> Figure:
     _axis(axes, lanes, "day of the cycle" if alone else "day of the course")
     title = plans[0].name if alone else _shared(protocols)
     subtitle = plans[0].title if alone else f"{len(lanes)} arms"
-    figure.text(0.02, 1 - 0.2 / height, title, va="top", fontsize=12, weight="bold")
-    figure.text(0.02, 1 - 0.46 / height, subtitle, va="top", fontsize=9, color=GREY)
+    x, y = 0.2 / width, 1 - 0.14 / height
+    figure.text(x, y, title, va="top", fontsize=12, weight="bold", color=INK)
+    y -= 0.26 / height
+    figure.text(x, y, subtitle, va="top", fontsize=9, color=GREY)
     figure.legend(
         *zip(*_key(lanes, products), strict=True),
         loc="lower center",
@@ -88,17 +104,21 @@ def _cycles(plan: Protocol) -> list[_Lane]:
         doses = []
         for dose in own:
             hours = hours_of_time(dose.time_d - day1)
-            told = _amount(dose) + (f", hour {hours:g}" if hours else "")
+            told = _amount(dose) + (f"\nhour {hours:g}" if hours else "")
             doses.append((dose.time_d - day1, dose.product, told))
-        holds = plan.tki.holds_d(plan.day1_d) if plan.tki else ()
+        holds = [(a - day1, b - day1) for a, b in _held(plan)]
+        drugs_d = tuple(t - day1 for t in plan.depletion_drugs_d(cycle))
+        # Holds of the cycles before and after may be seen at the edges.
+        near = min(holds, key=lambda hold: abs(hold[0]), default=())
         lanes.append(
             _Lane(
                 label=f"cycle {cycle}",
                 note=f"day 1 = day {day_of_time(day1)}",
                 doses=tuple(doses),
-                depletion_d=tuple(t - day1 for t in plan.depletion_drugs_d(cycle)),
+                depletion_d=drugs_d,
                 taken_d=tuple((a - day1, b - day1) for a, b in _taken(plan)),
-                held_d=tuple((a - day1, b - day1) for a, b in holds),
+                held_d=tuple(holds),
+                span_d=(0.0, *drugs_d, *near, *(time_d for time_d, _, _ in doses)),
             )
         )
     return lanes
@@ -111,17 +131,25 @@ def _arm(name: str, plan: Protocol) -> _Lane:
         told = amounts.setdefault(dose.product, [])
         if _amount(dose) not in told:
             told.append(_amount(dose))
+    drugs_d = tuple(
+        time_d
+        for cycle in range(1, plan.cycles + 1)
+        for time_d in plan.depletion_drugs_d(cycle)
+    )
+    held_d = _held(plan)
     return _Lane(
         label=name,
         note="\n".join(f"{p} {', '.join(told)}" for p, told in amounts.items()),
         doses=tuple((d.time_d, d.product, "") for d in plan.doses),
-        depletion_d=tuple(
-            time_d
-            for cycle in range(1, plan.cycles + 1)
-            for time_d in plan.depletion_drugs_d(cycle)
-        ),
+        depletion_d=drugs_d,
         taken_d=_taken(plan),
-        held_d=plan.tki.holds_d(plan.day1_d) if plan.tki else (),
+        held_d=held_d,
+        span_d=(
+            0.0,
+            *drugs_d,
+            *(day for hold in held_d for day in hold),
+            *(dose.time_d for dose in plan.doses),
+        ),
     )
 
 
@@ -129,7 +157,11 @@ def _taken(plan: Protocol) -> tuple[tuple[float, float], ...]:
     return tuple((w.start_d, w.stop_d) for w in plan.windows if w.name == "tki")
 
 
-def _amount(dose) -> str:
+def _held(plan: Protocol) -> tuple[tuple[float, float], ...]:
+    return plan.tki.holds_d(plan.day1_d) if plan.tki else ()
+
+
+def _amount(dose: Dose) -> str:
     if dose.cells_per_kg is not None:
         return f"{cells_text(dose.cells_per_kg)}/kg"
     return f"{cells_text(dose.cells or 0.0)} cells"
@@ -155,12 +187,13 @@ def _draw(
             linewidth=0.6,
         )
     for time_d in lane.depletion_d:
-        axes.plot(
-            [time_d + 0.5] * 2,
-            [bottom + 0.3, bottom + 0.92],
+        # A day wide, and never too thin to see.
+        axes.fill_between(
+            [time_d + 0.15, time_d + 0.85],
+            bottom + 0.4,
+            bottom + 0.8,
             color=ORANGE,
-            linewidth=3.0 if labelled else 0.9,
-            solid_capstyle="butt",
+            linewidth=0.4,
         )
     # From the top: the product that comes first in PRODUCT_COLOURS.
     heights = np.linspace(0.76, 0.42, len(products)) if len(products) > 1 else [0.6]
@@ -183,7 +216,8 @@ def _draw(
                 xytext=(7, 0),
                 textcoords="offset points",
                 va="center",
-                fontsize=8,
+                fontsize=7.5,
+                linespacing=1.0,
                 color=PRODUCT_COLOURS[product],
             )
     axes.annotate(
@@ -201,19 +235,12 @@ def _draw(
 def _axis(axes: Axes, lanes: list[_Lane], label: str) -> None:
     """Days from just before what comes first to just after what comes last.
 
-    A TKI may be taken for a year; doses, holds and lymphodepletion decide the span.
+    A TKI may be taken for a year: the band of it is cut at the edges.
     """
-    times = [time_d for lane in lanes for time_d, _, _ in lane.doses]
-    times += [time_d for lane in lanes for time_d in lane.depletion_d]
-    ends = [day for lane in lanes for hold in lane.held_d for day in hold]
-    if label == "day of the cycle":
-        # Holds of other cycles lie outside the row of this one.
-        longest = max(times, default=0.0)
-        nearest = [day for day in ends if 0 < day - longest]
-        ends = [day for day in ends if day <= longest] + sorted(set(nearest))[:1]
-        ends = [day for day in ends if day > min(times, default=0.0) - 30]
-    first, last = min((*times, *ends, 0.0)), max((*times, *ends, 7.0))
+    times = [time_d for lane in lanes for time_d in lane.span_d]
+    first, last = min(times), max(*times, 7.0)
     pad = 0.04 * (last - first)
+    # To the right there is room for the amount of the last dose.
     axes.set_xlim(first - pad, last + 3 * pad)
     axes.set_ylim(0, len(lanes))
     step = next((s for s in STEPS_D if (last - first) / s <= 9), STEPS_D[-1])
@@ -246,9 +273,7 @@ def _key(lanes: list[_Lane], products: list[str]) -> list[tuple]:
         for product in products
     ]
     if any(lane.depletion_d for lane in lanes):
-        entries.append(
-            (Line2D([], [], color=ORANGE, linewidth=3), "lymphodepletion, drugs")
-        )
+        entries.append((Patch(color=ORANGE), "lymphodepletion"))
     if any(lane.taken_d for lane in lanes):
         entries.append((Patch(color=SKY), "TKI taken"))
     if any(lane.held_d for lane in lanes):
@@ -257,8 +282,13 @@ def _key(lanes: list[_Lane], products: list[str]) -> list[tuple]:
     return entries
 
 
+def _inches(texts: Iterable[str]) -> float:
+    """Width of the longest line of these, and a margin."""
+    longest = max(len(line) for text in texts for line in (text or " ").split("\n"))
+    return 0.3 + longest / CHARACTERS_PER_INCH
+
+
 def _shared(protocols: Mapping[str, Protocol]) -> str:
     """What the names of several arms begin with."""
-    names = list(protocols)
-    start = names[0].rpartition("-")[0]
-    return start if all(name.startswith(f"{start}-") for name in names) else "Protocols"
+    start = os.path.commonprefix(list(protocols)).rpartition("-")[0]
+    return start or "Protocols"

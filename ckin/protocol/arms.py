@@ -3,8 +3,8 @@
     plan = load_protocol("szcart01-high").repeated(cycles=3, every_d=42)
     late = plan.delayed("FTC", day=8, by_days=6).named("FTC on day 14")
 
-A verb returns a new protocol and notes in `Protocol.changes` what it changed. A product,
-day or cycle that the protocol does not have is an `InputError` that says which it has.
+A verb returns a new protocol and notes in `Protocol.changes` what it changed. A
+product, day or cycle that is not there is an `InputError` that says which are.
 """
 
 import dataclasses
@@ -63,6 +63,7 @@ class Protocol:
         lymphodepletion_days: protocol days of each cycle on which its drugs are given;
             the last of them is that of `lymphodepletion_d`.
         tki: what the windows of the input `tki` are made of.
+        arm: which arm of its file it is, if the file has arms.
         day1_d: day 1 of each cycle, days from the first infusion; by default the day
             of its first dose.
     """
@@ -80,6 +81,7 @@ class Protocol:
     called: tuple[tuple[str, str], ...] = ()
     lymphodepletion_days: tuple[int, ...] = ()
     tki: Tki | None = None
+    arm: str = ""
     day1_d: tuple[float, ...] = ()
 
     def __post_init__(self):

@@ -1,4 +1,4 @@
-"""Tables of a protocol file -> the protocol, and its arms by the verbs of `Protocol`."""
+"""Tables of a protocol file -> the protocol, and its arms by the verbs of one."""
 
 import dataclasses
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def base(table: ProtocolTable, located: Located) -> Protocol:
 def changed(whole: Protocol, arm: str, own: ArmTable, located: Located) -> Protocol:
     """An arm: the protocol of the file, changed by verbs in a fixed order.
 
-    Cycles first, then what is left out, moved and given in another amount; the TKI last.
+    Cycles first, then what is left out, moved, given in another amount; TKI last.
     """
     here = ("arms", arm)
     plan = whole.named(f"{whole.name}-{arm}", own.title)
@@ -101,6 +101,7 @@ def changed(whole: Protocol, arm: str, own: ArmTable, located: Located) -> Proto
             raise InputError("found an arm without any dose, expected at least one")
     return dataclasses.replace(
         plan,
+        arm=arm,
         stated=(*plan.stated, *own.stated),
         assumptions=(*plan.assumptions, *own.assumptions),
     )
@@ -123,14 +124,17 @@ def _cycles(entry: DoseTable | LymphodepletionTable, count: int) -> list[int]:
 
 
 def _tki(table: TkiTable) -> Tki:
-    held = table.held
+    held = None
+    if table.held is not None:
+        chosen = table.held.cycles
+        cycles = None if chosen is None else tuple(chosen)
+        held = Hold(table.held.stop_day, table.held.resume_day, cycles)
     return Tki(
         drug=table.drug,
         start_day=table.start_day,
         stop_day=table.stop_day,
         level=table.level,
-        held=held
-        and Hold(held.stop_day, held.resume_day, held.cycles and tuple(held.cycles)),
+        held=held,
     )
 
 

@@ -1,6 +1,6 @@
 """A protocol file -> protocols. What is wrong with it, with line and key, all at once.
 
-    arms = read_protocols("my_trial.toml")     # by name: name of the file's, or name-arm
+arms = read_protocols("my_trial.toml")     # by name: name of the file's, or name-arm
 """
 
 import contextlib

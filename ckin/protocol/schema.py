@@ -225,7 +225,5 @@ class ProtocolTable(Table):
     lymphodepletion: LymphodepletionTable | None = Field(
         None, description="a table: days and drugs"
     )
-    tki: TkiTable | None = Field(
-        None, description="a table: drug, start_day, stop_day"
-    )
+    tki: TkiTable | None = Field(None, description="a table: drug, start_day, stop_day")
     arms: dict[Name, ArmTable] = Field({}, description="tables [arms.NAME]")
