@@ -1,5 +1,7 @@
 """Protocol files: what they say, and every fault with its line and key."""
 
+import inspect
+import re
 import tomllib
 from pathlib import Path
 
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckin.errors import InputError
-from ckin.protocol import Dose, parse_protocols, places, read_protocols
+from ckin.protocol import Dose, parse_protocols, places, read_protocols, schema
 
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,7 +75,7 @@ def test_a_condition_is_shown_and_assumed_met():
     (plan,) = parsed(GOOD).values()
     told = "FTC on days 1, 8 of cycle 2 only if complete response"
     assert [str(condition) for condition in plan.conditions] == [told]
-    assert f"assumed met by everyone: {told}" in plan.assumptions
+    assert f"met by everyone: {told}" in plan.assumptions
     text = GOOD.replace("every_d = 28", 'every_d = 28\nonly_if = "remission"')
     (plan,) = parsed(text).values()
     assert str(plan.conditions[0]) == "each cycle after the first only if remission"
@@ -322,3 +324,21 @@ def test_tables_and_arrays_of_tables_have_lines():
     assert places.line_of(found, ("a", 1, "b", "missing")) == 4
     assert places.line_of(found, ("missing",)) is None
     assert places.shown(("a", 1, "b")) == "a[1].b"
+
+
+def test_the_documentation_names_every_key():
+    told = (ROOT / "docs" / "protocols.md").read_text(encoding="utf-8")
+    tables = [table for table in vars(schema).values() if inspect.isclass(table)]
+    for table in tables:
+        if issubclass(table, schema.Table):
+            for key in table.model_fields:
+                assert f"`{key}`" in told, f"{table.__name__}: {key}"
+
+
+def test_the_examples_of_the_documentation_run():
+    told = (ROOT / "docs" / "protocols.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```toml\n(.*?)```", told, re.DOTALL)
+    whole, *arms = blocks
+    assert parsed(whole)
+    assert parsed("\n".join(blocks))
+    assert arms

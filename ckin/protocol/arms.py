@@ -40,7 +40,7 @@ class Condition:
     @property
     def assumption(self) -> str:
         """What a simulation takes for granted."""
-        return f"assumed met by everyone: {self.text}"
+        return f"met by everyone: {self.text}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,7 +52,11 @@ def parse_protocols(text: str, file: str) -> dict[str, Protocol]:
     try:
         table = ProtocolTable.model_validate(content)
     except pydantic.ValidationError as error:
-        told = [_told(fault, content, where) for fault in error.errors()]
+        faults = sorted(
+            error.errors(),
+            key=lambda fault: where.line(_in_file(fault["loc"], content)) or 0,
+        )
+        told = [_told(fault, content, where) for fault in faults]
         raise InputError("\n".join(told)) from None
     told = [f"{where(path)}: {words}" for path, words in _conflicts(table)]
     if told:
@@ -73,8 +77,11 @@ class _Where:
     def __init__(self, file: str, found: dict[places.Path, int]):
         self._file, self._found = file, found
 
+    def line(self, path: places.Path) -> int | None:
+        return places.line_of(self._found, path)
+
     def __call__(self, path: places.Path) -> str:
-        line = places.line_of(self._found, path)
+        line = self.line(path)
         told = self._file if line is None else f"{self._file} line {line}"
         return f"{told}, {places.shown(path)}" if path else told
 

@@ -71,6 +71,21 @@ def test_the_file_to_start_from_runs_as_it_is(mine, tmp_path):
     assert virtual.exists()
 
 
+def test_a_tki_that_the_model_does_not_know_is_told(tmp_path):
+    plan = tmp_path / "one.toml"
+    plan.write_text(
+        'name = "one"\ntitle = "one dose"\nsource = "me"\n'
+        '[[doses]]\nproduct = "CART"\nday = 1\ncells = 1e8\n'
+        '[tki]\ndrug = "dasatinib"\nstart_day = 8\nstop_day = 30\n'
+    )
+    result = run(
+        *("simulate", "--model", "phases_stein2019", "--protocol", plan),
+        *("--n", 2, "--horizon", 20, "--out", tmp_path / "virtual.csv"),
+    )
+    assert result.exit_code == 0, result.output
+    assert "phases_stein2019 has no input 'tki'" in result.output
+
+
 def test_what_the_file_to_start_from_leaves_out_runs_too(mine):
     """Every commented key of the template, made to count."""
     text = mine.read_text(encoding="utf-8")
