@@ -1,7 +1,7 @@
 """A tyrosine kinase inhibitor: taken over a course, held around the infusions.
 
 Dasatinib blocks the signalling of a CAR while it is there and lets go when it is
-stopped (Mestermann 2019, doi:10.1126/scitranslmed.aau5907), so whether it is held
+stopped (Mestermann 2019, Sci Transl Med 11:eaau5907), so whether it is held
 decides what feeding can do. A model sees it as its input `tki`.
 """
 
