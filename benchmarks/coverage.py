@@ -22,9 +22,8 @@ import numpyro.distributions as dist
 from ckin.assay import qpcr
 from ckin.cohort import simulate, virtual_patients
 from ckin.inference import fit
-from ckin.library import load_model
+from ckin.library import load_model, load_protocol
 from ckin.population import Population, population
-from ckin.protocol import Szcart01
 
 
 PATIENTS = 34
@@ -73,7 +72,7 @@ def one_cohort(seed: int, kind: str) -> list[dict[str, Any]]:
         truth, values, sigma = draw_truth(jax.random.key(1000 + seed), whole)
     people = virtual_patients(
         jax.random.key(2000 + seed),
-        Szcart01(cycles=1).protocol(),
+        load_protocol("szcart01-cart1"),
         PATIENTS,
         follow_up_days=FOLLOW_UP_D,
     )

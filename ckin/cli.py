@@ -7,12 +7,10 @@ where, what was found and what was expected). A user's mistake never shows a tra
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -25,6 +23,7 @@ from rich.table import Table
 
 from ckin import runtime
 from ckin.errors import InputError
+from ckin.terminal import NOT_CONVERGED, err, explained, out
 
 
 app = typer.Typer(
@@ -35,37 +34,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-# A pipe or a log has no width of its own; tables want this much.
-PLAIN_WIDTH = 110
-
-
-def _console(*, stderr: bool) -> Console:
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else PLAIN_WIDTH
-    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=width)
-
-
-out, err = _console(stderr=False), _console(stderr=True)
-
-NOT_CONVERGED, BAD_INPUT = 1, 2
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Turn what ckin says about bad input into a message and exit code 2."""
-    from ckin.dataset import DataError
-
-    try:
-        yield
-    except DataError as error:
-        for line in error.lines():
-            err.print(line, markup=False)
-        err.print(f"{len(error.faults)} fault(s); nothing was read.", markup=False)
-        raise typer.Exit(BAD_INPUT) from None
-    except InputError as error:
-        err.print(f"ckin: {error}", markup=False)
-        raise typer.Exit(BAD_INPUT) from None
-
 
 Map = Annotated[
     list[str],
@@ -106,8 +74,42 @@ def models(
     """List the models, or show the card of one."""
     from ckin.card import card, model_table
 
-    with _explained():
+    with explained():
         out.print(model_table() if name is None else card(name))
+
+
+@app.command()
+def protocols(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Show this one: a name, a .toml file or FILE.toml:ARM."),
+    ] = None,
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", help="Draw the calendar too: a .png or .svg file."),
+    ] = None,
+) -> None:
+    """List the protocols, or show the dose calendar of one."""
+    from ckin.calendar import draw_calendar, protocol_card, protocol_table
+
+    with explained():
+        if out_file is not None:
+            draw_calendar(name, out_file)
+        out.print(protocol_table() if name is None else protocol_card(name))
+    if out_file is not None:
+        out.print(f"written: {out_file}", markup=False)
+
+
+@app.command()
+def new_protocol(
+    file: Annotated[Path, typer.Argument(help="The .toml file to write.")],
+) -> None:
+    """Write a protocol file to start from, with comments; it runs as it is."""
+    from ckin.calendar import write_new_protocol
+
+    with explained():
+        write_new_protocol(file)
+    out.print(f"written: {file}; see it: ckin protocols {file}", markup=False)
 
 
 @app.command()
@@ -119,7 +121,7 @@ def check(
     unit: Unit = [],
 ) -> None:
     """Read a data file and say what is in it; every fault with its row."""
-    with _explained():
+    with explained():
         dataset = _read(data, map, where, limit, unit)
     _print_disposition(dataset)
 
@@ -153,7 +155,9 @@ def _print_synthetic(synthetic: bool) -> None:
 @app.command()
 def simulate(
     model: Model,
-    protocol: Annotated[str, typer.Option(help="Name of a protocol.")],
+    protocol: Annotated[
+        str, typer.Option(help="Name (see `ckin protocols`), a .toml file or FILE:ARM.")
+    ],
     out_file: Annotated[
         Path,
         typer.Option(
@@ -172,7 +176,7 @@ def simulate(
     """Simulate virtual patients under a protocol, as a data file."""
     from ckin.simulation import simulate_to_file, simulate_to_netcdf
 
-    with _explained(), _progress() as report:
+    with explained(), _progress() as report:
         _check_writable(out_file.parent)
         streamed = out_file.suffix == ".nc"
         simulated = (simulate_to_netcdf if streamed else simulate_to_file)(
@@ -269,7 +273,7 @@ def fit(
     """Fit a population to qPCR curves; exit code 1 if it did not converge."""
     from ckin.analysis import Analysis, run_fit
 
-    with _explained():
+    with explained():
         _check_out_dir(out_dir, force)
         dataset = _read(data, map, where, limit, unit)
         if cycles is not None:
@@ -388,7 +392,7 @@ def demo(
     """All of it on the bundled synthetic cohort, in a few minutes."""
     from ckin.demo import run_demo
 
-    with _explained():
+    with explained():
         _check_writable(out_dir if out_dir.exists() else out_dir.parent)
         with _progress() as report:
             results = run_demo(out_dir, report)

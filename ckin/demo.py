@@ -15,10 +15,10 @@ from ckin.analysis import Analysis, Report, run_fit
 from ckin.assay import qpcr
 from ckin.dataset import Dataset, read_dataset
 from ckin.inference import Fit
-from ckin.library import dataset_path, load_model
+from ckin.library import dataset_path, load_model, load_protocol
 from ckin.plot import Curves, ftc_doses, save
 from ckin.population import population
-from ckin.protocol import FTC_LEVELS_CELLS_PER_KG, Szcart01
+from ckin.protocol import FTC_LEVELS_CELLS_PER_KG
 from ckin.simulation import protocol_curves
 
 
@@ -86,15 +86,11 @@ def _some_patients(dataset: Dataset) -> Dataset:
 
 def ftc_dose_figure(path: Path) -> dict[str, float]:
     """Draw the flagship at the registry's FTC doses; AUC0-28d ratios of cycle 2."""
-    doses = {"no FTC": 0.0} | {
-        f"FTC {cells_per_kg / 1e6:g}e6/kg": cells_per_kg
+    trial = load_protocol("szcart01-high").repeated(CYCLES)
+    protocols = {"no FTC": trial.without("FTC")} | {
+        f"FTC {cells_per_kg / 1e6:g}e6/kg": trial.with_dose("FTC", cells_per_kg)
         for cells_per_kg in sorted(FTC_LEVELS_CELLS_PER_KG.values())
     }
-    arms = {
-        label: Szcart01(ftc_cells_per_kg=dose, cycles=CYCLES)
-        for label, dose in doses.items()
-    }
-    protocols = {label: arm.protocol(label) for label, arm in arms.items()}
     whole = population(load_model(FLAGSHIP), qpcr())
     time_d = np.arange(0.0, HORIZON_D + 0.5, 0.5)
     readings = protocol_curves(
@@ -130,7 +126,7 @@ def ftc_dose_figure(path: Path) -> dict[str, float]:
         logged_floor=LOGGED_FLOOR,
     )
     save(figure, path)
-    day1 = arms["no FTC"].cycle_gap_d
+    day1 = trial.day1_d[1]
     second = (time_d >= day1) & (time_d <= day1 + 28.0)
     areas = {
         label: np.log(np.trapezoid(each[:, second], time_d[second], axis=1))

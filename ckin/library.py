@@ -21,10 +21,9 @@ from types import ModuleType
 from typing import Any
 
 import ckin.models
-from ckin.dataset.faults import did_you_mean
-from ckin.errors import InputError
+from ckin.errors import InputError, did_you_mean
 from ckin.model import AbstractModel
-from ckin.protocol import Protocol, szcart01_arms
+from ckin.protocol import Protocol, read_protocols
 
 
 # What the module of a user's model is called: a name that no package has.
@@ -63,24 +62,75 @@ def load_model(name_or_path: str | Path) -> AbstractModel:
     return _the_model(importlib.import_module(f"ckin.models.{name}"), name)
 
 
+@functools.cache
+def protocol_families() -> dict[str, dict[str, Protocol]]:
+    """The shipped protocol files by name, and the protocols in each by name."""
+    shipped = Path(__file__).resolve().parent / "protocol" / "shipped"
+    return {path.stem: read_protocols(path) for path in sorted(shipped.glob("*.toml"))}
+
+
 def protocols() -> dict[str, Protocol]:
     """The shipped protocols by name."""
-    return szcart01_arms()
+    families = protocol_families().values()
+    return {name: plan for arms in families for name, plan in arms.items()}
 
 
-def load_protocol(name: str) -> Protocol:
-    """A shipped protocol.
+def load_protocols(name_or_path: str) -> dict[str, Protocol]:
+    """The protocols that a name or a file stands for, by name.
+
+    Args:
+        name_or_path: a shipped protocol (`protocols`), a shipped file of several
+            (`protocol_families`), the path of a `.toml` file, or `FILE.toml:ARM`.
 
     Raises:
-        InputError: there is none of this name.
+        InputError: there is none of this name, or a file with faults in it.
     """
-    known = protocols()
-    if name not in known:
+    path, toml, arm = name_or_path.rpartition(".toml")
+    if toml and (not arm or arm.startswith(":")):
+        arms = read_protocols(path + toml)
+        return _arm(arms, arm[1:], path + toml) if arm else arms
+    known, families = protocols(), protocol_families()
+    if name_or_path in known:
+        return {name_or_path: known[name_or_path]}
+    if name_or_path in families:
+        return families[name_or_path]
+    raise InputError(
+        f"no protocol {name_or_path!r}; {did_you_mean(name_or_path, known)}shipped are "
+        f"{', '.join(known)}; a protocol of your own is a path ending in .toml"
+    )
+
+
+def load_protocol(name_or_path: str) -> Protocol:
+    """The one protocol that a name or a file stands for.
+
+    Args:
+        name_or_path: as `load_protocols`; of a file with several arms, `FILE.toml:ARM`.
+
+    Raises:
+        InputError: as `load_protocols`, or several protocols.
+    """
+    found = load_protocols(name_or_path)
+    if len(found) > 1:
+        own = name_or_path.endswith(".toml")
+        name, first = next(iter(found.items()))
+        example = f"{name_or_path}:{first.arm}" if own else name
         raise InputError(
-            f"no protocol {name!r}; {did_you_mean(name, known)}shipped are "
-            f"{', '.join(known)}"
+            f"{name_or_path} has several arms: {', '.join(found)}; name one, such as "
+            f"{example}"
         )
-    return known[name]
+    return next(iter(found.values()))
+
+
+def _arm(arms: dict[str, Protocol], wanted: str, file: str) -> dict[str, Protocol]:
+    """The arm of a file, by its own name or by that of the protocol."""
+    for name, plan in arms.items():
+        if wanted in (name, plan.arm):
+            return {name: plan}
+    known = [plan.arm or name for name, plan in arms.items()]
+    raise InputError(
+        f"{file} has no arm {wanted!r}; {did_you_mean(wanted, known)}it has "
+        f"{', '.join(known)}"
+    )
 
 
 def list_datasets() -> tuple[str, ...]:

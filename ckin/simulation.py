@@ -88,7 +88,7 @@ def simulate_to_file(
         (
             f"{group['patients']} virtual patients, {group['samples_qpcr']} samples, "
             f"{group['below_qpcr_pct']:.0f}% below their limit",
-            *(f"assumed: {assumption}" for assumption in plan.assumptions),
+            *_told(chosen, plan),
             *(failures if made.failed else []),
             f"written: {path}",
         ),
@@ -134,7 +134,7 @@ def simulate_to_netcdf(
             "without error and limits",
             f"checked: readings of the first {min(crowd.patients, CHECKED)}, solved "
             f"again adaptively, change by up to {crowd.error_log10:.1g} log10",
-            *(f"assumed: {assumption}" for assumption in plan.assumptions),
+            *_told(chosen, plan),
             *(failures if crowd.failed else []),
             f"written: {path}",
         ),
@@ -152,6 +152,18 @@ def _model_and_plan(
             "cycles; simulate szcart01-cart1"
         )
     return chosen, plan
+
+
+def _told(model: AbstractModel, plan: Protocol) -> list[str]:
+    """What the protocol assumes, and what of it the model does not know."""
+    lines = [f"assumed: {assumption}" for assumption in plan.assumptions]
+    strange = sorted({window.name for window in plan.windows} - set(model.inputs))
+    lines += [
+        f"note: {name_of(model)} has no input {name!r}: the {name.upper()} of the "
+        "protocol changes nothing in it"
+        for name in strange
+    ]
+    return lines
 
 
 def _until(patient, horizon_d: float):

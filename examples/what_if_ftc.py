@@ -7,15 +7,15 @@ import jax
 import numpy as np
 
 from ckin.assay import qpcr
-from ckin.library import load_model
+from ckin.library import load_model, load_protocol
 from ckin.population import population
-from ckin.protocol import Szcart01
 from ckin.simulation import protocol_curves
 
 
+trial = load_protocol("szcart01-high").repeated(cycles=2)
 arms = {
-    f"second FTC on day {day}": Szcart01(cycles=2, second_ftc_day=day).protocol()
-    for day in (8, 15, 22)
+    f"second FTC on day {8 + later}": trial.delayed("FTC", day=8, by_days=later)
+    for later in (0, 7, 14)
 }
 time_d = np.arange(0.0, 140.0, 0.5)
 readings = protocol_curves(

@@ -53,7 +53,7 @@ def integrate(
     held = _held(model, events, 0)
     for t, end in zip(cuts, [*cuts[1:], cuts[-1]], strict=True):
         seen[t] = y
-        for row in np.flatnonzero(events.time_d == t):
+        for row in np.flatnonzero(events.time_d == t).tolist():
             cells = dict(zip(events.products, events.cells[row], strict=True))
             if events.reset is not None and events.reset[row] > 0:
                 y = np.array([float(v) for v in model.initial()])

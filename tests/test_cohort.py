@@ -20,14 +20,14 @@ from ckin.dataset import Dataset, Patient
 from ckin.errors import InputError
 from ckin.library import load_model, load_protocol
 from ckin.population import CovariateEffect, population
-from ckin.protocol import Szcart01
 from ckin.solve import Solver
 
 
 N, MANY = 4, 400
 FEW_DAYS = (0.0, 1.0, 4.0, 7.0, 14.0, 28.0)
-TWO_CYCLES = Szcart01(cycles=2).protocol("two")
-ONE_CYCLE = Szcart01(cycles=1).protocol("one")
+TRIAL = load_protocol("szcart01-high")
+TWO_CYCLES = TRIAL.repeated(2).named("two")
+ONE_CYCLE = TRIAL.repeated(1).named("one")
 
 STEIN = population(load_model("phases_stein2019"), qpcr())
 FLAGSHIP = population(load_model("feeding_szcart01"), qpcr())
@@ -107,7 +107,7 @@ def test_samples_of_a_cycle_end_before_the_next_is_prepared(seed):
     assert [t for t, cycle in times.items() if cycle == 2] == [
         56.0 + day for day in SAMPLE_DAYS
     ]
-    close = Szcart01(cycles=2, cycle_gap_d=30.0).protocol()
+    close = TRIAL.repeated(2, every_d=30.0)
     (patient,) = virtual_patients(seed, close, 1)
     first = [s.time_d for s in (*patient.baseline, *patient.samples) if s.cycle == 1]
     # Day 28 is after the lymphodepletion of day 27.
@@ -144,7 +144,7 @@ def test_the_same_key_gives_the_same_data(seed, people, read):
 
 
 def test_another_protocol_treats_the_same_people(seed, read):
-    low = Szcart01(cycles=2, ftc_cells_per_kg=2e6).protocol()
+    low = TWO_CYCLES.with_dose("FTC", 2e6)
     simulated = simulate(seed, FLAGSHIP, few(seed, low), sigma=0.4)
     assert not np.array_equal(values(simulated.dataset), values(read.dataset))
     np.testing.assert_array_equal(simulated.phi, read.phi)

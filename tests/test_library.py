@@ -12,10 +12,10 @@ from ckin.library import (
     list_models,
     load_model,
     load_protocol,
+    load_protocols,
     protocols,
 )
 from ckin.model import AbstractModel, name_of, parameters
-from ckin.protocol import szcart01_arms
 
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -131,7 +131,8 @@ def test_a_file_that_is_no_model_is_explained(
 
 
 def test_every_shipped_protocol_is_found_by_its_name():
-    assert protocols() == szcart01_arms()
+    files = {path.stem for path in (ROOT / "ckin/protocol/shipped").glob("*.toml")}
+    assert files == {name.split("-")[0] for name in protocols()}
     for name, protocol in protocols().items():
         assert load_protocol(name) == protocol
         assert protocol.name == name
@@ -140,6 +141,30 @@ def test_every_shipped_protocol_is_found_by_its_name():
 def test_a_protocol_that_is_not_there_is_said_so():
     with pytest.raises(InputError, match="did you mean szcart01-high"):
         load_protocol("szcart01_high")
+
+
+def test_a_file_of_ones_own_is_a_protocol_by_its_path(tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\ntitle = "one dose"\nsource = "me"\n'
+        '[[doses]]\nproduct = "CART"\nday = 1\ncells = 1e8\n',
+        encoding="utf-8",
+    )
+    assert load_protocol(str(path)).name == "mine"
+    with path.open("a", encoding="utf-8") as file:
+        file.write('[arms.a]\ntitle = "A"\n[arms.b-a]\ntitle = "B"\n')
+    assert load_protocol(f"{path}:a").name == "mine-a"
+    assert load_protocol(f"{path}:mine-b-a").name == "mine-b-a"
+    with pytest.raises(InputError, match="several arms: mine-a, mine-b-a; name one"):
+        load_protocol(str(path))
+    with pytest.raises(InputError, match="no arm 'c'; it has a, b-a"):
+        load_protocol(f"{path}:c")
+
+
+def test_a_family_of_protocols_is_several():
+    assert set(load_protocols("szcart01")) < set(protocols())
+    with pytest.raises(InputError, match="name one, such as szcart01-high"):
+        load_protocol("szcart01")
 
 
 def test_every_folder_in_data_is_a_data_set_by_its_name():

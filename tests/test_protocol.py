@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ckin.errors import InputError
+from ckin.library import load_protocol, protocols
 from ckin.protocol import (
     FTC_LEVELS_CELLS_PER_KG,
     PRODUCTS,
     Dose,
     InputWindow,
     Protocol,
-    Szcart01,
     event_table,
     pad_events,
-    szcart01_arms,
 )
 
 
@@ -166,95 +166,93 @@ def test_a_window_that_does_not_last_is_refused(stop_d):
         InputWindow("tki", 1.0, 20.0, stop_d)
 
 
-@pytest.mark.parametrize("cycles", [0, 5])
-def test_other_than_one_to_four_cycles_are_refused(cycles):
-    with pytest.raises(ValueError, match=f"{cycles} cycles: ckin takes 1"):
-        Szcart01(cycles=cycles)
+@pytest.mark.parametrize("weight_kg", [math.nan, 0.0, -60.0])
+def test_a_dose_per_kg_needs_a_weight(weight_kg):
+    protocol = load_protocol("szcart01-cart1")
+    with pytest.raises(InputError, match=r"CART/kg at time 0 d.*give the weight"):
+        protocol.events(weight_kg, {})
+    # A dose in cells does not.
+    in_cells = protocol.with_dose("CART", cells=3e8)
+    assert in_cells.events(weight_kg, {}).cells.sum() == 3e8
 
 
-@pytest.mark.parametrize(
-    ("gap_d", "depletion_before_d"), [(7.0, None), (10.0, 3.0), (3.0, 0.0)]
-)
-def test_cycles_that_overlap_are_refused(gap_d, depletion_before_d):
-    with pytest.raises(ValueError, match="overlap"):
-        Szcart01(cycle_gap_d=gap_d, lymphodepletion_before_d=depletion_before_d)
-
-
-def test_one_cycle_overlaps_with_nothing():
-    assert len(Szcart01(cycles=1, cycle_gap_d=1.0).protocol().doses) == 1
+def test_a_dose_belongs_to_a_cycle_that_there_is():
+    with pytest.raises(ValueError, match="cycle 2, day1_d of 1"):
+        Protocol("p", (Dose(56.0, "CART", cells=1e8, cycle=2),), day1_d=(0.0,))
 
 
 # NCT03984968
 
 
-def given_in(protocol: Protocol, product: str, cycle: int) -> list[Dose]:
-    return [d for d in protocol.doses if (d.product, d.cycle) == (product, cycle)]
+TRIAL = {
+    "high": 5e6,
+    "phase2-high": 5e6,
+    "medium": 3.25e6,
+    "low": 2e6,
+    "no-ftc": None,
+    "cart1": None,
+    "two-cycles": 5e6,
+    "three-cycles": 5e6,
+}
+CYCLES = {"cart1": 1, "two-cycles": 2, "three-cycles": 3}
 
 
-@pytest.mark.parametrize("cycles", [1, 2, 3, 4])
-@pytest.mark.parametrize("gap_d", [28.0, 56.0])
-def test_every_cycle_has_cart_on_day_1_and_only_the_later_ones_have_ftc(cycles, gap_d):
-    protocol = Szcart01(cycles=cycles, cycle_gap_d=gap_d).protocol()
-    assert given_in(protocol, "FTC", 1) == []
-    for cycle in range(1, cycles + 1):
-        day1 = (cycle - 1) * gap_d
-        assert [dose.time_d for dose in given_in(protocol, "CART", cycle)] == [day1]
-        if cycle > 1:
-            times = [dose.time_d for dose in given_in(protocol, "FTC", cycle)]
+def trial(arm: str) -> list[tuple[float, str, float, int]]:
+    """Doses of an arm, from the text of the registry and what ckin assumes of it."""
+    doses = []
+    for cycle in range(1, CYCLES.get(arm, 4) + 1):
+        day1 = 56.0 * (cycle - 1)
+        doses.append((day1, "CART", 5e6, cycle))
+        if cycle > 1 and TRIAL[arm]:
             # 2 h after the CAR-T, and day 8: seven days after day 1.
-            assert times == pytest.approx([day1 + 2.0 / 24.0, day1 + 7.0], rel=1e-15)
-    assert {dose.cycle for dose in protocol.doses} == set(range(1, cycles + 1))
+            for time_d in (day1 + 2.0 / 24.0, day1 + 7.0):
+                doses.append((time_d, "FTC", TRIAL[arm], cycle))
+    return doses
 
 
-@pytest.mark.parametrize(
-    ("level", "cells_per_kg"), [("high", 5e6), ("medium", 3.25e6), ("low", 2e6)]
-)
-def test_ftc_come_at_the_three_levels_of_the_registry(level, cells_per_kg):
-    assert FTC_LEVELS_CELLS_PER_KG[level] == cells_per_kg
-    protocol = szcart01_arms()[f"szcart01-{level}"]
-    ftc = [dose for dose in protocol.doses if dose.product == "FTC"]
-    assert [dose.cells_per_kg for dose in ftc] == [cells_per_kg] * 6
-    table = protocol.events(60.0, {})
-    assert table.cells[:, FTC].sum() == pytest.approx(6 * 60.0 * cells_per_kg)
-
-
-def test_arms_without_ftc_differ_from_the_others_in_nothing_else():
-    arms = szcart01_arms()
-    without, high = arms["szcart01-no-ftc"], arms["szcart01-high"]
-    cart = tuple(dose for dose in high.doses if dose.product == "CART")
-    assert without.doses == cart
-    assert without.lymphodepletion_d == high.lymphodepletion_d
-    assert [d.product for d in arms["szcart01-cart1"].doses] == ["CART"]
-
-
-def test_lymphodepletion_comes_before_every_cycle_or_never():
-    with_it = Szcart01(cycles=2, lymphodepletion_before_d=3.0).protocol()
-    assert with_it.lymphodepletion_d == (-3.0, 53.0)
-    without = Szcart01(cycles=2, lymphodepletion_before_d=None).protocol()
-    assert without.lymphodepletion_d == ()
-    assert without.doses == with_it.doses
-
-
-def test_a_tki_that_is_not_held_acts_at_every_event():
-    held = Szcart01().protocol().events(60.0, {"tki": 0.0})
-    assert not held.level.any()
-    taken = Szcart01(tki_held=False, tki_level=0.8).protocol()
-    level = taken.events(60.0, {"tki": 0.0}).level[:, 0]
-    # All but the moment at which it stops, after the horizon.
-    assert level.tolist() == [0.8] * (level.size - 1) + [0.0]
-    assert taken.events(60.0, {}).inputs == ()
-
-
-def test_everything_the_registry_does_not_state_is_listed_as_assumed():
-    changed = Szcart01(
-        cart_cells_per_kg=1e6,
-        cycle_gap_d=28.0,
-        lymphodepletion_before_d=None,
-        tki_held=False,
+@pytest.mark.parametrize("arm", TRIAL)
+def test_the_arms_of_the_registry_give_these_doses_to_the_last_bit(arm):
+    protocol = load_protocol(f"szcart01-{arm}")
+    found = [(d.time_d, d.product, d.cells_per_kg, d.cycle) for d in protocol.doses]
+    assert found == trial(arm)
+    day1 = [56.0 * cycle for cycle in range(CYCLES.get(arm, 4))]
+    assert protocol.lymphodepletion_d == tuple(day - 3.0 for day in day1)
+    assert protocol.day1_d == tuple(day1)
+    assert protocol.windows == ()
+    table = protocol.events(61.3, {"tki": 0.0})
+    expected = event_table(
+        [Dose(t, p, cells_per_kg=c, cycle=n) for t, p, c, n in trial(arm)],
+        weight_kg=61.3,
+        lymphodepletion_d=[day - 3.0 for day in day1],
+        inputs={"tki": 0.0},
     )
-    pairs = zip(Szcart01().assumptions(), changed.assumptions(), strict=True)
-    assert all(usual != other for usual, other in pairs)
-    assert changed.protocol().assumptions == changed.assumptions()
+    assert eqx.tree_equal(table, expected)
+
+
+def test_ftc_come_at_the_three_levels_of_the_registry():
+    for level, cells_per_kg in FTC_LEVELS_CELLS_PER_KG.items():
+        table = load_protocol(f"szcart01-{level}").events(60.0, {})
+        assert table.cells[:, FTC].sum() == pytest.approx(6 * 60.0 * cells_per_kg)
+
+
+def test_a_tki_that_is_held_acts_between_the_cycles_only():
+    protocol = load_protocol("szcart01-tki-held")
+    table = protocol.events(60.0, {"tki": 0.0})
+    level = dict(zip(table.time_d.tolist(), table.level[:, 0].tolist(), strict=True))
+    assert level[-30.0] == level[28.0] == level[84.0] == 1.0
+    given = table.cells.any(axis=1) | (table.lymphodepletion > 0)
+    assert not table.level[given].any()
+    assert level[365.0] == 0.0
+    assert protocol.events(60.0, {}).inputs == ()
+
+
+def test_every_shipped_protocol_says_where_it_is_from_and_what_it_assumes():
+    for protocol in protocols().values():
+        assert protocol.title
+        assert protocol.source
+        assert protocol.stated
+        assert protocol.assumptions
+        assert protocol.doses
 
 
 def test_protocols_and_doses_are_frozen():

@@ -5,12 +5,11 @@ mend. Whoever reads collects into `Faults` and ends with `raise_any`.
 """
 
 import dataclasses
-import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
-
-# How much of a cell a message quotes.
-SHOWN_CHARACTERS = 60
+from ckin.errors import did_you_mean as did_you_mean
+from ckin.errors import nearest as nearest
+from ckin.errors import quoted as quoted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,37 +106,3 @@ class Faults:
         """
         if self._found:
             raise DataError(sorted(self._found, key=lambda fault: fault.row or 0))
-
-
-def quoted(value: object) -> str:
-    """A cell or an entry as a message quotes it: on one line, and not too long."""
-    if isinstance(value, str) and len(value) > SHOWN_CHARACTERS:
-        value = value[:SHOWN_CHARACTERS] + "..."
-    shown = repr(value)
-    return shown if isinstance(value, str) else shown[:SHOWN_CHARACTERS]
-
-
-def nearest(
-    word: str, known: Iterable[str], aliases: Mapping[str, str] | None = None
-) -> str | None:
-    """The known word that was probably meant, if one is near.
-
-    Args:
-        word: what was written, in any case.
-        known: words that would have been right.
-        aliases: other people's words (upper case) for some of the known ones.
-    """
-    by_upper = {name.upper(): name for name in known}
-    alias = (aliases or {}).get(word.upper())
-    if alias is not None and alias.upper() in by_upper:
-        return by_upper[alias.upper()]
-    near = difflib.get_close_matches(word.upper(), by_upper, n=1, cutoff=0.6)
-    return by_upper[near[0]] if near else None
-
-
-def did_you_mean(
-    word: str, known: Iterable[str], aliases: Mapping[str, str] | None = None
-) -> str:
-    """`did you mean X? ` when a known word is near, else nothing."""
-    meant = nearest(word, known, aliases)
-    return f"did you mean {meant}? " if meant else ""

@@ -9,6 +9,7 @@ data. Figures of synthetic data say so across the top.
         save(figure, f"fits-{page + 1}.png")
 """
 
+from ckin.plot.calendar import dose_calendar
 from ckin.plot.figures import ftc_doses, individual_fits, population_band
 from ckin.plot.page import SYNTHETIC, save
 from ckin.plot.panel import Curves
@@ -17,6 +18,7 @@ from ckin.plot.panel import Curves
 __all__ = [
     "SYNTHETIC",
     "Curves",
+    "dose_calendar",
     "ftc_doses",
     "individual_fits",
     "population_band",

@@ -3,6 +3,7 @@
 import textwrap
 from pathlib import Path
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
@@ -147,10 +148,17 @@ def sheet(
 
 
 def save(figure: Figure, path: str | Path, dpi: int = 140) -> Path:
-    """Write a PNG, the same bytes for the same figure; makes its folder."""
+    """Write a PNG, or an SVG by its name: the same bytes for the same figure.
+
+    Makes its folder.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi, format="png", metadata={"Software": None})
+    if path.suffix.lower() == ".svg":
+        with matplotlib.rc_context({"svg.hashsalt": "ckin"}):
+            figure.savefig(path, format="svg", metadata={"Date": None})
+    else:
+        figure.savefig(path, dpi=dpi, format="png", metadata={"Software": None})
     return path
 
 

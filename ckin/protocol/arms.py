@@ -1,11 +1,46 @@
-"""Protocols: doses of an arm before anyone's weight is known; those of the trial."""
+"""Protocols: doses of an arm before anyone's weight is known, and how to change them.
+
+    plan = load_protocol("szcart01-high").repeated(cycles=3, every_d=42)
+    late = plan.delayed("FTC", day=8, by_days=6).named("FTC on day 14")
+
+A verb returns a new protocol and notes in `Protocol.changes` what it changed. A
+product, day or cycle that is not there is an `InputError` that says which are.
+"""
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
-from ckin.protocol.doses import Dose, InputWindow
+from ckin.errors import InputError, did_you_mean
+from ckin.protocol.days import cells_text, day_of_time, runs, time_of_day
+from ckin.protocol.doses import PRODUCTS, Dose, InputWindow
 from ckin.protocol.events import EventTable, event_table
-from ckin.units import HOURS_PER_DAY
+from ckin.protocol.tki import TKI_INPUT, Hold, Tki
+
+
+# FTC dose levels of NCT03984968, cells/kg per infusion (ClinicalTrials.gov).
+FTC_LEVELS_CELLS_PER_KG = {"high": 5e6, "medium": 3.25e6, "low": 2e6}
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """What must hold before something is given.
+
+    Attributes:
+        text: the condition.
+        product: what is given; `None`: more than one product.
+    """
+
+    text: str
+    product: str | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def assumption(self) -> str:
+        """What a simulation takes for granted."""
+        return f"met by everyone: {self.text}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +52,20 @@ class Protocol:
         doses: doses, by time.
         lymphodepletion_d: days of lymphodepletion.
         windows: input windows (TKI).
-        assumptions: what the registry does not state and this protocol assumes.
+        assumptions: what the source does not state and this protocol assumes.
+        title: what it is, in a line.
+        source: where it is from.
+        stated: what the source says.
+        conditions: what must hold before something is given. Nobody knows it of a
+            virtual patient: `assumptions` says that it is taken as met.
+        changes: what verbs changed, in order.
+        called: what a product is here, as pairs of product and name.
+        lymphodepletion_days: protocol days of each cycle on which its drugs are given;
+            the last of them is that of `lymphodepletion_d`.
+        tki: what the windows of the input `tki` are made of.
+        arm: which arm of its file it is, if the file has arms.
+        day1_d: day 1 of each cycle, days from the first infusion; by default the day
+            of its first dose.
     """
 
     name: str
@@ -25,9 +73,70 @@ class Protocol:
     lymphodepletion_d: tuple[float, ...] = ()
     windows: tuple[InputWindow, ...] = ()
     assumptions: tuple[str, ...] = ()
+    title: str = ""
+    source: tuple[str, ...] = ()
+    stated: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    changes: tuple[str, ...] = ()
+    called: tuple[tuple[str, str], ...] = ()
+    lymphodepletion_days: tuple[int, ...] = ()
+    tki: Tki | None = None
+    arm: str = ""
+    day1_d: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        cycles = max((dose.cycle for dose in self.doses), default=1)
+        if not self.day1_d:
+            first = [
+                min((d.time_d for d in self.doses if d.cycle >= cycle), default=0.0)
+                for cycle in range(1, cycles + 1)
+            ]
+            object.__setattr__(self, "day1_d", tuple(first))
+        if len(self.day1_d) < cycles:
+            raise ValueError(f"a dose of cycle {cycles}, day1_d of {len(self.day1_d)}")
+        _check_apart(self)
+
+    @property
+    def cycles(self) -> int:
+        """Number of cycles."""
+        return len(self.day1_d)
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """Products that are given, in the order of `PRODUCTS`."""
+        given = {dose.product for dose in self.doses}
+        return tuple(product for product in PRODUCTS if product in given)
+
+    def name_of(self, product: str) -> str:
+        """What a product is in this protocol."""
+        return dict(self.called).get(product, PRODUCTS[product])
+
+    def day_of(self, dose: Dose) -> int:
+        """Protocol day of a dose, counted from day 1 of its cycle."""
+        return day_of_time(dose.time_d - self.day1_d[dose.cycle - 1])
+
+    def depletion_of(self, time_d: float) -> int:
+        """The cycle that a lymphodepletion at `time_d` prepares."""
+        numbered = list(enumerate(self.day1_d, start=1))
+        if self.lymphodepletion_days:
+            own_d = time_d - time_of_day(max(self.lymphodepletion_days))
+            return min(numbered, key=lambda each: abs(each[1] - own_d))[0]
+        later = [cycle for cycle, day1 in numbered if day1 > time_d]
+        return later[0] if later else self.cycles
+
+    def depletion_drugs_d(self, cycle: int) -> tuple[float, ...]:
+        """Every time at which drugs of lymphodepletion are given before a cycle."""
+        days = self.lymphodepletion_days or (-1,)
+        back = [time_of_day(day) - time_of_day(max(days)) for day in days]
+        own = [t for t in self.lymphodepletion_d if self.depletion_of(t) == cycle]
+        return tuple(time_d + shift for time_d in own for shift in back)
 
     def events(self, weight_kg: float, inputs: Mapping[str, float]) -> EventTable:
-        """Event table of a patient of `weight_kg`, for a model's `inputs`."""
+        """Event table of a patient of `weight_kg`, for a model's `inputs`.
+
+        Raises:
+            InputError: a dose per kg, and a weight that is not a number above 0.
+        """
         return event_table(
             self.doses,
             weight_kg=weight_kg,
@@ -36,111 +145,282 @@ class Protocol:
             inputs=inputs,
         )
 
+    # Verbs
 
-# FTC dose levels of NCT03984968, cells/kg per infusion (ClinicalTrials.gov).
-FTC_LEVELS_CELLS_PER_KG = {"high": 5e6, "medium": 3.25e6, "low": 2e6}
+    def named(self, name: str, title: str | None = None) -> "Protocol":
+        """The same under another name."""
+        title = self.title if title is None else title
+        return dataclasses.replace(self, name=name, title=title)
 
+    def with_dose(
+        self,
+        product: str,
+        cells_per_kg: float | None = None,
+        *,
+        cells: float | None = None,
+        day: int | None = None,
+        cycles: Sequence[int] | None = None,
+    ) -> "Protocol":
+        """Another dose of a product.
 
-@dataclasses.dataclass(frozen=True)
-class Szcart01:
-    """NCT03984968: CAR-T1 alone, then cycles of CAR-T with FTC. Builds a `Protocol`.
+        Args:
+            product: whose doses; a key of `PRODUCTS`.
+            cells_per_kg: cells per kg of body weight in each of them,
+            cells: or cells, whatever the weight.
+            day: only those of this protocol day of a cycle.
+            cycles: only those of these cycles.
 
-    Stated by the registry: two to four cycles; the first without FTC; FTC 2 h after
-    the CAR-T of day 1 and again on day 8; 5, 3.25 or 2 ×10^6 FTC/kg per infusion.
-    NOT stated, hence assumed here and listed in `Protocol.assumptions`: the CAR-T dose,
-    the gap between cycles, lymphodepletion, and whether the TKI is held.
+        Raises:
+            InputError: no such dose, or not one amount that is a number of cells.
+        """
+        amount = cells_per_kg if cells is None else cells
+        if amount is None or (cells is not None and cells_per_kg is not None):
+            raise InputError("with_dose: give either cells_per_kg or cells")
+        if not (math.isfinite(amount) and amount >= 0):
+            raise InputError(f"with_dose: {amount} is not a number of cells")
+        chosen = self._chosen(product, day, cycles)
+        doses = [
+            dataclasses.replace(dose, cells=cells, cells_per_kg=cells_per_kg)
+            if dose in chosen
+            else dose
+            for dose in self.doses
+        ]
+        unit = "cells/kg" if cells is None else "cells"
+        told = f"{product} {cells_text(amount)} {unit}{_where(day, cycles)}"
+        return self._changed(told, doses)
 
-    Attributes:
-        ftc_cells_per_kg: FTC per infusion.
-        cycles: number of cycles, 1 to 4; the first has no FTC.
-        cart_cells_per_kg: CAR-T per cycle. Assumed 5e6: the 1:1 ratio of FTC to
-            CAR-T with FTC 5e6/kg, and the hospital's NCT03919240 (5-10e6/kg).
-        cycle_gap_d: day 1 of a cycle to day 1 of the next. Assumed 56 d.
-        lymphodepletion_before_d: days before each day 1 on which lymphodepletion
-            acts. Assumed 3: fludarabine and cyclophosphamide on days -5 to -3
-            (NCT03919240). `None`: none is given.
-        tki_held: whether the TKI is stopped around infusions. Assumed held; if not,
-            it acts at `tki_level` all the time.
-        tki_level: level of the `tki` input while it is taken, 0 to 1.
-        ftc_after_cart_h: hours from CAR-T to the first FTC (registry: 2).
-        second_ftc_day: protocol day of the second FTC (registry: 8).
-        horizon_d: how long a TKI that is not held goes on.
-    """
+    def delayed(
+        self,
+        product: str,
+        *,
+        by_days: float,
+        day: int | None = None,
+        cycles: Sequence[int] | None = None,
+    ) -> "Protocol":
+        """Doses of a product later by so many days, or earlier when negative.
 
-    ftc_cells_per_kg: float = FTC_LEVELS_CELLS_PER_KG["high"]
-    cycles: int = 4
-    cart_cells_per_kg: float = 5e6
-    cycle_gap_d: float = 56.0
-    lymphodepletion_before_d: float | None = 3.0
-    tki_held: bool = True
-    tki_level: float = 1.0
-    ftc_after_cart_h: float = 2.0
-    second_ftc_day: int = 8
-    horizon_d: float = 1000.0
+        Args:
+            product: whose doses.
+            by_days: days.
+            day: only those of this protocol day of a cycle.
+            cycles: only those of these cycles.
 
-    def __post_init__(self):
-        if not 1 <= self.cycles <= 4:
-            raise ValueError(f"{self.cycles} cycles: ckin takes 1 (CAR-T1 alone) to 4")
-        last_day_d = self.second_ftc_day - 1
-        before = self.lymphodepletion_before_d or 0.0
-        if self.cycles > 1 and self.cycle_gap_d <= last_day_d + before:
-            raise ValueError(
-                f"cycles {self.cycle_gap_d} d apart overlap: FTC come on day "
-                f"{self.second_ftc_day}, lymphodepletion {before} d before day 1"
-            )
+        Raises:
+            InputError: no such dose, or cycles that would overlap.
+        """
+        chosen = self._chosen(product, day, cycles)
+        if not math.isfinite(by_days):
+            raise InputError(f"delayed: by {by_days} days is not at any time")
+        if by_days == 0:
+            return self
+        doses = [
+            dataclasses.replace(dose, time_d=dose.time_d + by_days)
+            if dose in chosen
+            else dose
+            for dose in self.doses
+        ]
+        told = f"{product}{_where(day, cycles)} {abs(by_days):g} d "
+        return self._changed(told + ("later" if by_days > 0 else "earlier"), doses)
 
-    def protocol(self, name: str = "szcart01") -> Protocol:
-        """The protocol of one arm."""
+    def without(
+        self, product: str, *, cycles: Sequence[int] | None = None
+    ) -> "Protocol":
+        """No dose of a product; nothing changes when none is given.
+
+        Args:
+            product: which; a key of `PRODUCTS`.
+            cycles: only in these cycles.
+
+        Raises:
+            InputError: an unknown product, or a cycle that there is not.
+        """
+        _check_product(product)
+        self._check_cycles(cycles)
+        doses = [
+            dose
+            for dose in self.doses
+            if dose.product != product
+            or (cycles is not None and dose.cycle not in cycles)
+        ]
+        if len(doses) == len(self.doses):
+            return self
+        less = self._changed(f"no {product}{_where(None, cycles)}", doses)
+        if product in less.products:
+            return less
+        # What its doses depended on is moot once there are none.
+        moot = {c.assumption for c in self.conditions if c.product == product}
+        return dataclasses.replace(
+            less,
+            conditions=tuple(c for c in self.conditions if c.product != product),
+            assumptions=tuple(a for a in self.assumptions if a not in moot),
+        )
+
+    def repeated(self, cycles: int, every_d: float | None = None) -> "Protocol":
+        """The first so many cycles; the last one again where there are fewer.
+
+        Args:
+            cycles: how many, from 1.
+            every_d: days from day 1 to day 1 of the next cycle. By default the gaps
+                stay, and the last gap again for further cycles.
+
+        Raises:
+            InputError: no cycle; a gap that is needed or that is no number of days;
+                cycles that would overlap.
+        """
+        if cycles < 1:
+            raise InputError(f"repeated: {cycles} cycles; the least is 1")
+        if every_d is not None and not (math.isfinite(every_d) and every_d > 0):
+            raise InputError(f"repeated: {every_d} d between cycles; give days above 0")
+        day1_d = self._days_of_cycles(cycles, every_d)
         doses, depletions = [], []
-        for cycle in range(1, self.cycles + 1):
-            day1 = (cycle - 1) * self.cycle_gap_d
-            if self.lymphodepletion_before_d is not None:
-                depletions.append(day1 - self.lymphodepletion_before_d)
-            doses.append(
-                Dose(day1, "CART", cells_per_kg=self.cart_cells_per_kg, cycle=cycle)
-            )
-            if cycle == 1 or self.ftc_cells_per_kg == 0:
-                continue
-            for time_d in (
-                day1 + self.ftc_after_cart_h / HOURS_PER_DAY,
-                day1 + self.second_ftc_day - 1,
-            ):
-                doses.append(
-                    Dose(time_d, "FTC", cells_per_kg=self.ftc_cells_per_kg, cycle=cycle)
-                )
-        windows = ()
-        if not self.tki_held:
-            windows = (InputWindow("tki", self.tki_level, -30.0, self.horizon_d),)
-        return Protocol(
-            name=name,
-            doses=tuple(doses),
+        for cycle, day1 in enumerate(day1_d, start=1):
+            like = min(cycle, self.cycles)
+            shift = day1 - self.day1_d[like - 1]
+            doses += [
+                dataclasses.replace(dose, time_d=dose.time_d + shift, cycle=cycle)
+                for dose in self.doses
+                if dose.cycle == like
+            ]
+            depletions += [
+                time_d + shift
+                for time_d in self.lymphodepletion_d
+                if self.depletion_of(time_d) == like
+            ]
+        gap = "" if every_d is None else f", {every_d:g} d apart"
+        course = dataclasses.replace(
+            self,
+            doses=_by_time(doses),
             lymphodepletion_d=tuple(depletions),
-            windows=windows,
-            assumptions=self.assumptions(),
+            day1_d=day1_d,
+            windows=self._windows(self.tki, day1_d),
+        )
+        told = f"{cycles} cycle{'s' if cycles > 1 else ''}{gap}"
+        return course._changed(told, course.doses)
+
+    def with_tki(self, tki: Tki | None) -> "Protocol":
+        """With this TKI and no other; `None`: without one."""
+        return dataclasses.replace(
+            self,
+            tki=tki,
+            windows=self._windows(tki, self.day1_d, keep_own=False),
+            changes=(*self.changes, f"TKI: {tki or 'none'}"),
         )
 
-    def assumptions(self) -> tuple[str, ...]:
-        """What this protocol takes for granted that the registry does not state."""
-        depletion = (
-            "no lymphodepletion"
-            if self.lymphodepletion_before_d is None
-            else f"lymphodepletion {self.lymphodepletion_before_d:g} d before day 1"
+    def with_tki_held(
+        self, stop_day: int, resume_day: int, *, cycles: Sequence[int] | None = None
+    ) -> "Protocol":
+        """The TKI held around infusions.
+
+        Args:
+            stop_day: the first day without it, counted from day 1 of each cycle.
+            resume_day: the first day with it again.
+            cycles: in these cycles; by default in all.
+
+        Raises:
+            InputError: no TKI is taken, or a hold that does not last.
+        """
+        if self.tki is None:
+            raise InputError(f"{self.name} has no TKI to hold; give one: with_tki(Tki)")
+        self._check_cycles(cycles)
+        hold = Hold(stop_day, resume_day, None if cycles is None else tuple(cycles))
+        return self.with_tki(dataclasses.replace(self.tki, held=hold))
+
+    # What verbs share
+
+    def _changed(self, told: str, doses: Iterable[Dose]) -> "Protocol":
+        return dataclasses.replace(
+            self, doses=_by_time(doses), changes=(*self.changes, told)
         )
-        tki = "TKI held" if self.tki_held else f"TKI taken (level {self.tki_level:g})"
-        return (
-            f"CAR-T {self.cart_cells_per_kg:.3g} cells/kg in every cycle",
-            f"cycles {self.cycle_gap_d:g} d apart",
-            depletion,
-            tki,
+
+    def _chosen(
+        self, product: str, day: int | None, cycles: Sequence[int] | None
+    ) -> tuple[Dose, ...]:
+        """The doses that a verb means: at least one."""
+        _check_product(product)
+        self._check_cycles(cycles)
+        own = [dose for dose in self.doses if dose.product == product]
+        if not own:
+            given = ", ".join(self.products) or "nothing"
+            raise InputError(f"{self.name} gives no {product}; it gives {given}")
+        if cycles is not None:
+            there = {dose.cycle for dose in own}
+            own = [dose for dose in own if dose.cycle in cycles]
+            if not own:
+                raise InputError(
+                    f"{self.name} gives no {product} in cycle {runs(cycles)}; it does "
+                    f"in cycle {runs(there)}"
+                )
+        if day is not None:
+            days = {self.day_of(dose) for dose in own}
+            own = [dose for dose in own if self.day_of(dose) == day]
+            if not own:
+                raise InputError(
+                    f"{self.name} gives no {product} on day {day}; it does on day "
+                    f"{runs(days)}"
+                )
+        return tuple(own)
+
+    def _check_cycles(self, cycles: Sequence[int] | None) -> None:
+        strange = [cycle for cycle in cycles or () if not 1 <= cycle <= self.cycles]
+        if strange:
+            raise InputError(
+                f"{self.name} has no cycle {runs(strange)}; it has "
+                f"{runs(range(1, self.cycles + 1))}"
+            )
+
+    def _days_of_cycles(self, cycles: int, every_d: float | None) -> tuple[float, ...]:
+        if every_d is not None:
+            return tuple(self.day1_d[0] + every_d * n for n in range(cycles))
+        day1_d = list(self.day1_d[:cycles])
+        if len(day1_d) < cycles and self.cycles == 1:
+            raise InputError(
+                f"{self.name} has one cycle: say how many days lie between cycles "
+                "(every_d)"
+            )
+        while len(day1_d) < cycles:
+            day1_d.append(day1_d[-1] + self.day1_d[-1] - self.day1_d[-2])
+        return tuple(day1_d)
+
+    def _windows(
+        self, tki: Tki | None, day1_d: Sequence[float], *, keep_own: bool = True
+    ) -> tuple[InputWindow, ...]:
+        """Windows of other inputs, on their days, and those of this TKI."""
+        if tki is None and keep_own:
+            return self.windows
+        others = tuple(w for w in self.windows if w.name != TKI_INPUT)
+        return others + (() if tki is None else tki.windows(day1_d))
+
+
+def _by_time(doses: Iterable[Dose]) -> tuple[Dose, ...]:
+    order = list(PRODUCTS)
+    return tuple(sorted(doses, key=lambda d: (d.time_d, order.index(d.product))))
+
+
+def _where(day: int | None, cycles: Sequence[int] | None) -> str:
+    told = "" if day is None else f" on day {day}"
+    return told + ("" if cycles is None else f" in cycle {runs(cycles)}")
+
+
+def _check_product(product: str) -> None:
+    if product not in PRODUCTS:
+        raise InputError(
+            f"unknown product {product!r}; {did_you_mean(product, PRODUCTS)}ckin knows "
+            f"{', '.join(PRODUCTS)}"
         )
 
 
-def szcart01_arms() -> dict[str, Protocol]:
-    """The shipped protocols by name: each FTC level, and CAR-T1 alone."""
-    arms = {
-        f"szcart01-{level}": Szcart01(ftc_cells_per_kg=cells_per_kg)
-        for level, cells_per_kg in FTC_LEVELS_CELLS_PER_KG.items()
-    }
-    arms["szcart01-cart1"] = Szcart01(cycles=1)
-    arms["szcart01-no-ftc"] = Szcart01(ftc_cells_per_kg=0.0)
-    return {name: arm.protocol(name) for name, arm in arms.items()}
+def _check_apart(protocol: Protocol) -> None:
+    """Every cycle ends before anything of the next one begins."""
+    for cycle in range(1, protocol.cycles):
+        doses = [d for d in protocol.doses if d.cycle == cycle]
+        ends = max((d.time_d for d in doses), default=protocol.day1_d[cycle - 1])
+        starts = [d.time_d for d in protocol.doses if d.cycle == cycle + 1]
+        starts += protocol.depletion_drugs_d(cycle + 1)
+        begins = min((*starts, protocol.day1_d[cycle]))
+        if begins <= ends:
+            raise InputError(
+                f"cycles overlap: the last dose of cycle {cycle} is on day "
+                f"{day_of_time(ends)} of the course, cycle {cycle + 1} begins on day "
+                f"{day_of_time(begins)}, lymphodepletion and all; put more days "
+                "between cycles"
+            )

@@ -8,6 +8,7 @@ import dataclasses
 
 import numpy as np
 
+from ckin.errors import InputError
 from ckin.units import total_cells
 
 
@@ -69,9 +70,19 @@ class Dose:
         return self.time_d + self.duration_d
 
     def total(self, weight_kg: float) -> float:
-        """Cells given to a patient of this weight."""
+        """Cells given to a patient of this weight.
+
+        Raises:
+            InputError: a dose per kg, and a weight that is not a number above 0.
+        """
         if self.cells is not None:
             return self.cells
+        if not (np.isfinite(weight_kg) and weight_kg > 0):
+            raise InputError(
+                f"a dose of {self.cells_per_kg:g} {self.product}/kg at time "
+                f"{self.time_d:g} d, and a body weight of {weight_kg} kg: give the "
+                "weight (WT), or the dose in cells"
+            )
         return float(total_cells(self.cells_per_kg, weight_kg))
 
 

@@ -19,9 +19,8 @@ import ckin
 from ckin.assay import qpcr
 from ckin.cohort import Simulated, simulate, virtual_patients
 from ckin.dataset import Dataset, Patient, write_dataset
-from ckin.library import load_model
+from ckin.library import load_model, load_protocol
 from ckin.population import Population, population
-from ckin.protocol import FTC_LEVELS_CELLS_PER_KG, Szcart01
 
 
 NAME = "szcart01_synthetic"
@@ -63,13 +62,12 @@ def patients() -> tuple[Patient, ...]:
     made = []
     groups = [(arm, level) for arm, (level, n) in GROUPS.items() for _ in range(n)]
     for number, (arm, level) in enumerate(groups, start=1):
-        trial = Szcart01(
-            ftc_cells_per_kg=FTC_LEVELS_CELLS_PER_KG[level],
+        trial = load_protocol(f"szcart01-{level}").repeated(
             cycles=int(rng.choice(list(CYCLES), p=list(CYCLES.values()))),
-            cycle_gap_d=float(rng.triangular(GAP_D[0], 56, GAP_D[1] + 1) // 1),
+            every_d=float(rng.triangular(GAP_D[0], 56, GAP_D[1] + 1) // 1),
         )
         own = jax.random.fold_in(key, number)
-        (patient,) = virtual_patients(own, trial.protocol(), 1, arm=arm)
+        (patient,) = virtual_patients(own, trial, 1, arm=arm)
         covariates = dict(patient.covariates) | {
             "AGE": float(rng.integers(AGE_YEARS[0], AGE_YEARS[1] + 1)),
             "SEX": str(rng.choice(["F", "M"])),

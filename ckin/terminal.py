@@ -1,0 +1,42 @@
+"""What the command line prints on, and how it tells of bad input."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+import typer
+from rich.console import Console
+
+from ckin.errors import InputError
+
+
+# A pipe or a log has no width of its own; tables want this much.
+PLAIN_WIDTH = 110
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PLAIN_WIDTH
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=width)
+
+
+out, err = _console(stderr=False), _console(stderr=True)
+
+NOT_CONVERGED, BAD_INPUT = 1, 2
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Turn what ckin says about bad input into a message and exit code 2."""
+    from ckin.dataset import DataError
+
+    try:
+        yield
+    except DataError as error:
+        for line in error.lines():
+            err.print(line, markup=False)
+        err.print(f"{len(error.faults)} fault(s); nothing was read.", markup=False)
+        raise typer.Exit(BAD_INPUT) from None
+    except InputError as error:
+        err.print(f"ckin: {error}", markup=False)
+        raise typer.Exit(BAD_INPUT) from None
