@@ -151,6 +151,55 @@ def _print_synthetic(synthetic: bool) -> None:
 
 
 @app.command()
+def metrics(
+    data: Annotated[
+        str, typer.Argument(help="CSV file, a bundled set, or the folder of a fit.")
+    ],
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="CSV to write: one row a number.")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Compare groups: a covariate, ARM, or cycle.")
+    ] = None,
+    blq: Annotated[
+        str,
+        typer.Option(help="Levels below the limit in areas: pknca, M1, M5, M6, M7."),
+    ] = "pknca",
+    assay: Annotated[
+        str | None, typer.Option(help="Assay of the levels; qpcr unless told.")
+    ] = None,
+    map: Map = [],
+    where: Where = [],
+    limit: Limit = [],
+    unit: Unit = [],
+) -> None:
+    """Cmax, AUC, half-lives, persistence: of a data file or of a fit's posterior."""
+    from ckin.courses import tabulate
+    from ckin.dataset import ColumnMap
+    from ckin.listing import listing
+    from ckin.metrics import long_rows, write_rows
+
+    with _explained():
+        if out_file is not None:
+            _check_out_file(out_file)
+        columns = ColumnMap.from_options(map=map, where=where, limit=limit, unit=unit)
+        found = tabulate(data, columns, assay=assay, by=by, blq=blq)
+        out.print(listing(found))
+        if out_file is not None:
+            rows = long_rows(found.courses, blq=blq, source=found.source)
+            write_rows(rows, out_file)
+            out.print(f"written: {out_file}", markup=False)
+
+
+def _check_out_file(file: Path) -> None:
+    if file.is_dir():
+        raise InputError(f"--out {file} is a folder; give a CSV file")
+    if not file.parent.is_dir():
+        raise InputError(f"--out {file}: there is no folder {file.parent}; make it")
+    _check_writable(file.parent)
+
+
+@app.command()
 def simulate(
     model: Model,
     protocol: Annotated[str, typer.Option(help="Name of a protocol.")],

@@ -32,8 +32,8 @@ class BlqRule(NamedTuple):
     meaning: str
 
 
-# PKNCA: its default (conc.blq: first keep, middle drop, last keep). M1, M5, M6, M7: Beal
-# SL, J Pharmacokinet Pharmacodyn 2001;28:481-504.
+# PKNCA: its default (conc.blq: first keep, middle drop, last keep). M1, M5, M6, M7:
+# Beal SL, J Pharmacokinet Pharmacodyn 2001;28:481-504.
 BLQ_RULES = {
     "pknca": BlqRule(
         *("out", "zero", "zero"),

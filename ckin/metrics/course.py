@@ -17,7 +17,8 @@ from ckin.metrics.slopes import (
 
 
 AUC_DAYS = {"AUC028": 28.0, "AUC084": 84.0}
-# Days of the visits, and how far from them a sample counts as theirs. A month is 365/12.
+# Days of the visits, and how far from them a sample counts as theirs (3 and 6 months
+# are 91 and 183 days).
 VISITS = {"CD28": (28.0, 4.0), "CM3": (91.0, 14.0), "CM6": (183.0, 30.0)}
 
 Metrics = Mapping[str, Metric]

@@ -25,7 +25,7 @@ class GroupRow:
     Attributes:
         code: PARAMCD.
         group: the patients: `all`, a level of a covariate, or a cycle.
-        n: patients with a value.
+        n: patients with a value; for PERSIST, with an interval that ends.
         total: patients of the group.
         mean: geometric mean; `None` for times and without values.
         cv_pct: geometric CV, 100 √(exp s² - 1) with s the SD of the logarithms; `None`
@@ -92,12 +92,13 @@ def _row(code: str, group: str, metrics: Sequence[Metric]) -> GroupRow:
         if metric.value is None:
             reasons[metric.reason] = reasons.get(metric.reason, 0) + 1
     known = [m.bounds for m in metrics if m.bounds is not None]
+    ended = sum(np.isfinite(high) for _, high in known)
     logs = np.log(values) if np.all(values > 0) else np.array([])
     geometric = PARAMETERS[code].summary == "geometric" and logs.size > 0
     return GroupRow(
         code=code,
         group=group,
-        n=values.size,
+        n=int(ended) if code == "PERSIST" else values.size,
         total=len(metrics),
         mean=float(np.exp(logs.mean())) if geometric else None,
         cv_pct=_cv_pct(logs) if geometric and logs.size > 1 else None,

@@ -28,7 +28,7 @@ FLAT = 1e-9
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """Least-squares line through ln(level): slope per day, points, days, adjusted R2."""
+    """Least-squares line through ln(level): slope per day, points, days, R2."""
 
     slope: float
     points: int
@@ -141,7 +141,7 @@ def doubling_time(curve: Curve) -> dict[str, Metric]:
     if rising.size:
         # The last of equals: expansion has not begun while the level stays.
         levels = curve.level[rising]
-        nadir = rising[np.flatnonzero(levels == levels.min())[-1]]
+        nadir = int(rising[np.flatnonzero(levels == levels.min())[-1]])
         used = np.arange(nadir, peak + 1)
         used = used[curve.above[used]]
         line = fitted(curve.time_d[used], np.log(curve.level[used]))
