@@ -208,9 +208,8 @@ def _told_once(notes: Mapping[str, tuple[str, ...]]) -> list[str]:
         ]
         for material, told in notes.items()
     }
-    shared = [
-        n for n in next(iter(mine.values())) if all(n in m for m in mine.values())
-    ]
+    first, *rest = mine.values()
+    shared = [note for note in first if all(note in told for told in rest)]
     return shared + [
         f"{material}: {note}"
         for material, told in mine.items()

@@ -30,9 +30,8 @@ def listing(tabulation: Tabulation) -> Group:
 
 
 def _table(table: GroupTable, source: str) -> Table:
-    title = (
-        f"{table.title}: metrics of {source} (levels in {table.unit}, times in days)"
-    )
+    units = f"levels in {table.unit}, times in days"
+    title = f"{table.title}: metrics of {source} ({units})"
     shown = Table(title=title, title_justify="left")
     compared = bool(table.reference)
     shown.add_column("metric", no_wrap=True)
@@ -59,7 +58,8 @@ def _table(table: GroupTable, source: str) -> Table:
 def _legend(table: GroupTable) -> list[Text]:
     lines = [
         "n: patients with a value (PERSIST: whose end is known), of all",
-        "median: intervals and levels below the limit take part; n.r.: not reached",
+        "geo. mean and range: of values alone; median: intervals and levels below the "
+        "limit take part; n.r.: not reached",
     ]
     if table.reference:
         paired = ", within patients" if table.reference.startswith("cycle") else ""

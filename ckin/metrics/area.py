@@ -48,6 +48,8 @@ BLQ_RULES = {
     "M7": BlqRule(*("zero", "zero", "zero"), "0"),
 }
 DEFAULT_BLQ = "pknca"
+# Share of the limit that stands in for a level below it.
+SHARES = {"out": np.nan, "zero": 0.0, "half": 0.5}
 
 # Sampling may end this share of a window early: a visit on day 26 is that of day 28.
 WINDOW_REACHED = 0.9
@@ -63,27 +65,21 @@ def with_blq(
         rule: one of `BLQ_RULES`.
     """
     assert curve.start is not None
-    seen = np.flatnonzero(curve.above)
-    first, last = seen[0], seen[-1]
-    time_d, level = [0.0], [curve.start]
-    for index, (time, value, below) in enumerate(
-        zip(curve.time_d, curve.level, curve.below, strict=True)
-    ):
-        way = "as it is"
-        if below and index < first:
-            way = "zero"
-        elif below and index > last:
-            way = rule.after_first if index == last + 1 else rule.after_rest
-        elif below:
-            in_run = bool(curve.below[index - 1])
-            way = rule.between
-            if way == "half, first":
-                way = "out" if in_run else "half"
-        if way == "out":
-            continue
-        time_d.append(float(time))
-        level.append({"zero": 0.0, "half": 0.5 * value}.get(way, float(value)))
-    return np.array(time_d), np.array(level)
+    seen, index = np.flatnonzero(curve.above), np.arange(curve.time_d.size)
+    between = (index > seen[0]) & (index < seen[-1]) & curve.below
+    first_of_run = between & ~np.concatenate([[False], curve.below[:-1]])
+    share = np.ones(curve.time_d.size)
+    share[index < seen[0]] = SHARES["zero"]
+    share[between] = SHARES[rule.between.removesuffix(", first")]
+    if rule.between == "half, first":
+        share[between & ~first_of_run] = SHARES["out"]
+    share[seen[-1] + 1 : seen[-1] + 2] = SHARES[rule.after_first]
+    share[seen[-1] + 2 :] = SHARES[rule.after_rest]
+    kept = np.isfinite(share)
+    return (
+        np.concatenate([[0.0], curve.time_d[kept]]),
+        np.concatenate([[curve.start], (share * curve.level)[kept]]),
+    )
 
 
 def level_at(

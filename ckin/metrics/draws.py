@@ -103,8 +103,12 @@ def over_draws(code: str, metrics: Sequence[Metric], n_draws: int) -> Metric:
     highs = np.quantile(high, PROBABILITIES, method="inverted_cdf")
     share = 100 * len(reasons) / n_draws
     note = f"{share:.0f}% of draws without: {often}" if reasons else ""
-    bounds = {"low": float(lows[0]), "high": float(highs[2])}
-    if lows[1] == highs[1]:
-        return Metric(float(lows[1]), **bounds, note=note)
+    known_median = lows[1] == highs[1]
     reason = "above the limit to the end" if code == "PERSIST" else "below the limit"
-    return Metric(**bounds, reason=f"{reason} in half of the draws", note=note)
+    return Metric(
+        value=float(lows[1]) if known_median else None,
+        low=float(lows[0]),
+        high=float(highs[2]),
+        reason="" if known_median else f"{reason} in half of the draws",
+        note=note,
+    )

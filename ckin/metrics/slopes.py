@@ -44,36 +44,8 @@ class Line:
 
 def fitted(time_d: Float[np.ndarray, " n"], log_level: Float[np.ndarray, " n"]) -> Line:
     """The line through two or more points at different times."""
-    (line,) = _tails(time_d, log_level, len(time_d))
-    return line
-
-
-def _tails(
-    time_d: Float[np.ndarray, " n"], log_level: Float[np.ndarray, " n"], fewest: int
-) -> list[Line]:
-    """Lines through the last `fewest`, one more, ..., all points."""
-    # Sums from the end on; about the last point, so that they lose no digits.
-    x, y = (time_d - time_d[-1])[::-1], (log_level - log_level[-1])[::-1]
-    n = np.arange(1, x.size + 1)
-    sx, sy = np.cumsum(x), np.cumsum(y)
-    sxx = np.cumsum(x * x) - sx**2 / n
-    sxy = np.cumsum(x * y) - sx * sy / n
-    syy = np.cumsum(y * y) - sy**2 / n
-    lines = []
-    for last in range(fewest - 1, x.size):
-        slope = sxy[last] / sxx[last]
-        r2 = slope * sxy[last] / syy[last] if syy[last] > 0 else 0.0
-        freedom = max(last - 1, 1)
-        lines.append(
-            Line(
-                slope=float(slope),
-                points=last + 1,
-                first_d=float(time_d[-1 - last]),
-                last_d=float(time_d[-1]),
-                r2_adjusted=float(1.0 - (1.0 - r2) * last / freedom),
-            )
-        )
-    return lines
+    slope, r2 = _tails(time_d, log_level)
+    return _line(time_d, slope, r2, len(time_d))
 
 
 def terminal_line(
@@ -88,12 +60,44 @@ def terminal_line(
     """
     if len(time_d) < MIN_POINTS:
         return None
-    lines = _tails(time_d, log_level, MIN_POINTS)
-    falling = [line for line in lines if line.slope < 0 and not line.flat]
-    if not falling:
+    slope, r2 = _tails(time_d, log_level)
+    span = (time_d[-1] - time_d)[::-1]
+    falls = slope * span < -FLAT
+    falls[: MIN_POINTS - 1] = False
+    if not falls.any():
         return None
-    best = max(line.r2_adjusted for line in falling)
-    return [line for line in falling if line.r2_adjusted > best - R2_TIE][-1]
+    best = r2[falls].max()
+    points = int(np.flatnonzero(falls & (r2 > best - R2_TIE))[-1]) + 1
+    return _line(time_d, slope, r2, points)
+
+
+def _tails(
+    time_d: Float[np.ndarray, " n"], log_level: Float[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Slope and adjusted R2 of the line through the last 1, 2, ..., n points.
+
+    That of one point has a slope of 0.
+    """
+    # Sums from the end on; about the last point, so that they lose no digits.
+    x, y = (time_d - time_d[-1])[::-1], (log_level - log_level[-1])[::-1]
+    n = np.arange(1.0, x.size + 1)
+    sx, sy = np.cumsum(x), np.cumsum(y)
+    sxx = np.cumsum(x * x) - sx**2 / n
+    sxy = np.cumsum(x * y) - sx * sy / n
+    syy = np.cumsum(y * y) - sy**2 / n
+    slope = np.divide(sxy, sxx, out=np.zeros_like(x), where=n > 1)
+    r2 = np.divide(slope * sxy, syy, out=np.zeros_like(x), where=syy > 0)
+    return slope, 1.0 - (1.0 - r2) * (n - 1.0) / np.maximum(n - 2.0, 1.0)
+
+
+def _line(time_d: np.ndarray, slope: np.ndarray, r2: np.ndarray, points: int) -> Line:
+    return Line(
+        slope=float(slope[points - 1]),
+        points=points,
+        first_d=float(time_d[-points]),
+        last_d=float(time_d[-1]),
+        r2_adjusted=float(r2[points - 1]),
+    )
 
 
 def terminal_half_life(curve: Curve) -> dict[str, Metric]:
