@@ -177,26 +177,15 @@ def metrics(
     from ckin.courses import tabulate
     from ckin.dataset import ColumnMap
     from ckin.listing import listing
-    from ckin.metrics import long_rows, write_rows
 
     with _explained():
-        if out_file is not None:
-            _check_out_file(out_file)
         columns = ColumnMap.from_options(map=map, where=where, limit=limit, unit=unit)
         found = tabulate(data, columns, assay=assay, by=by, blq=blq)
-        out.print(listing(found))
         if out_file is not None:
-            rows = long_rows(found.courses, blq=blq, source=found.source)
-            write_rows(rows, out_file)
-            out.print(f"written: {out_file}", markup=False)
-
-
-def _check_out_file(file: Path) -> None:
-    if file.is_dir():
-        raise InputError(f"--out {file} is a folder; give a CSV file")
-    if not file.parent.is_dir():
-        raise InputError(f"--out {file}: there is no folder {file.parent}; make it")
-    _check_writable(file.parent)
+            found.write(out_file)
+    out.print(listing(found))
+    if out_file is not None:
+        out.print(f"written: {out_file}", markup=False)
 
 
 @app.command()

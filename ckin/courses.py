@@ -16,9 +16,11 @@ from ckin.metrics import (
     GroupRow,
     cycle_starts,
     group_rows,
+    long_rows,
     patient_metrics,
     reading_days,
     trajectory_metrics,
+    write_rows,
 )
 from ckin.reopen import Reopened, reopen
 
@@ -58,6 +60,7 @@ class Tabulation:
         courses: of every patient and cycle, material by material.
         tables: by group.
         source: what the numbers are of.
+        blq: rule for levels below the limit.
         synthetic: no patient was measured.
         warning: why the numbers are not to be used; "" when they are.
         notes: how they were made.
@@ -66,9 +69,25 @@ class Tabulation:
     courses: tuple[Course, ...]
     tables: tuple[GroupTable, ...]
     source: str
+    blq: str
     synthetic: bool
     warning: str
     notes: tuple[str, ...]
+
+    def write(self, path: Path) -> None:
+        """Write the long table of every number, as CSV.
+
+        Raises:
+            InputError: there can be no such file.
+        """
+        rows = long_rows(self.courses, blq=self.blq, source=self.source)
+        try:
+            write_rows(rows, path)
+        except OSError as error:
+            raise InputError(
+                f"--out {path} cannot be written ({error.strerror}); name a CSV file in "
+                "a folder that exists"
+            ) from None
 
 
 def tabulate(
@@ -140,6 +159,7 @@ def _of_file(
         courses=tuple(courses),
         tables=_tables(courses, by),
         source=source,
+        blq=blq,
         synthetic=synthetic,
         warning="",
         notes=(_blq_note(blq), *notes),
@@ -173,6 +193,7 @@ def _of_fit(folder: Path, *, by: str | None, blq: str) -> Tabulation:
         courses=tuple(courses),
         tables=_tables(courses, by),
         source=source + (" on SYNTHETIC data" if synthetic else ""),
+        blq=blq,
         synthetic=synthetic,
         warning="" if converged else "THE FIT DID NOT CONVERGE: do not use these",
         notes=(
