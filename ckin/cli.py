@@ -152,22 +152,15 @@ def _print_synthetic(synthetic: bool) -> None:
 
 @app.command()
 def metrics(
-    data: Annotated[
-        str, typer.Argument(help="CSV file, a bundled set, or the folder of a fit.")
-    ],
+    data: Annotated[str, typer.Argument(help="CSV file, bundled set, or fit folder.")],
     out_file: Annotated[
-        Path | None, typer.Option("--out", help="CSV to write: one row a number.")
+        Path | None, typer.Option("--out", help="CSV to write.")
     ] = None,
     by: Annotated[
-        str | None, typer.Option(help="Compare groups: a covariate, ARM, or cycle.")
+        str | None, typer.Option(help="Covariate to compare, or cycle.")
     ] = None,
-    blq: Annotated[
-        str,
-        typer.Option(help="Levels below the limit in areas: pknca, M1, M5, M6, M7."),
-    ] = "pknca",
-    assay: Annotated[
-        str | None, typer.Option(help="Assay of the levels; qpcr unless told.")
-    ] = None,
+    blq: Annotated[str, typer.Option(help="pknca, M1, M5, M6 or M7.")] = "pknca",
+    assay: Annotated[str | None, typer.Option(help="qpcr unless told.")] = None,
     map: Map = [],
     where: Where = [],
     limit: Limit = [],
@@ -181,11 +174,10 @@ def metrics(
     with _explained():
         columns = ColumnMap.from_options(map=map, where=where, limit=limit, unit=unit)
         found = tabulate(data, columns, assay=assay, by=by, blq=blq)
+        out.print(listing(found))
         if out_file is not None:
             found.write(out_file)
-    out.print(listing(found))
-    if out_file is not None:
-        out.print(f"written: {out_file}", markup=False)
+            out.print(f"written: {out_file}", markup=False)
 
 
 @app.command()

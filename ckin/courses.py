@@ -85,8 +85,8 @@ class Tabulation:
             write_rows(rows, path)
         except OSError as error:
             raise InputError(
-                f"--out {path} cannot be written ({error.strerror}); name a CSV file in "
-                "a folder that exists"
+                f"--out {path} cannot be written ({error.strerror}); name a CSV file "
+                "in a folder that exists"
             ) from None
 
 
@@ -199,7 +199,7 @@ def _of_fit(folder: Path, *, by: str | None, blq: str) -> Tabulation:
         notes=(
             f"{len(fit.phi)} draws of each patient of {model}, solved to day "
             f"{FOLLOWED_D:g} or the last sample; median of the draws, 90% interval in "
-            "the file; read without error, against the patient's median limit",
+            "the file; read without error from day 1 on, with the patient's median limit",
             "what lies after the last sample is the model's",
             _blq_note(blq),
         ),
@@ -311,13 +311,10 @@ def _trajectories(fit: Reopened) -> list[dict[int, tuple[np.ndarray, np.ndarray]
     pieces = [_pieces(p, fit.population.model.one_course) for p in fit.dataset.patients]
     width = max(sum(days.size for _, _, days in each) for each in pieces)
     time_d = np.zeros((len(pieces), width))
-    after = np.zeros((len(pieces), width), dtype=bool)
     for row, each in enumerate(pieces):
         times = np.concatenate([start + days for _, start, days in each])
-        first = np.concatenate([days == 0 for _, _, days in each])
         time_d[row] = np.pad(times, (0, width - times.size), mode="edge")
-        after[row] = np.pad(first, (0, width - first.size))
-    levels = readings(fit.population, fit.data, fit.phi, time_d, after)
+    levels = readings(fit.population, fit.data, fit.phi, time_d)
     curves = []
     for row, each in enumerate(pieces):
         ends = np.cumsum([days.size for _, _, days in each])

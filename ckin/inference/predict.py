@@ -45,7 +45,6 @@ def readings(
     data: Packed,
     phi: ArrayLike,
     time_d: Float[np.ndarray, "patients times"],
-    after: np.ndarray,
 ) -> Float[np.ndarray, "draws patients times"]:
     """Error-free readings of the patients of a data set, at times of their own.
 
@@ -53,13 +52,12 @@ def readings(
         population: what was fitted.
         data: its patients; what was read of them is not looked at.
         phi: draws of their parameters, (draws, patients, estimated).
-        time_d: days, not decreasing.
-        after: True where a reading at the time of an event is taken after it.
+        time_d: days, not decreasing; a reading at the time of an event precedes it.
 
     Returns:
         Readings in the unit of the assay; NaN where a patient could not be solved.
     """
-    times, late = jnp.asarray(time_d), jnp.asarray(after)
+    times, late = jnp.asarray(time_d), jnp.zeros(time_d.shape, bool)
     grid = make_grids(data.events, times, late)
     there = eqx.tree_at(
         lambda d: (d.time_d, d.after, d.grid), data, (times, late, grid)

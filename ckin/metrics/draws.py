@@ -1,7 +1,8 @@
 """Metrics of trajectories: a curve for each draw of a posterior, told by quantiles.
 
-A trajectory is read like data, with a sample every 0.05 days and the patient's own
-detection limit, by the same functions.
+A trajectory is read like data by the same functions: with the patient's own detection
+limit, from day 1 on, where sampling begins in most trials. Before that a model may have
+the infused cells still in the blood, and their level, which no sample saw, is no peak.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,17 +18,18 @@ from ckin.metrics.parameters import PARAMETERS
 
 # Days between readings. A peak that is a cusp, rising by 0.9 and falling by 0.2 a day,
 # is then missed by at most 0.05 d and 1%.
+FIRST_READ_D = 1.0
 FINE_STEP_D, FINE_UNTIL_D = 0.05, 35.0
 DAILY_UNTIL_D, LATE_STEP_D = 100.0, 5.0
 PROBABILITIES = (0.05, 0.5, 0.95)
 
 
 def reading_days(end_d: float) -> Float[np.ndarray, " times"]:
-    """Days of a course at which a trajectory is read, from 0 to before `end_d`."""
-    steps = round(FINE_UNTIL_D / FINE_STEP_D)
+    """Days of a course at which a trajectory is read, from 1 to before `end_d`."""
+    first, last = (round(day / FINE_STEP_D) for day in (FIRST_READ_D, FINE_UNTIL_D))
     days = np.concatenate(
         [
-            np.arange(steps) * FINE_STEP_D,
+            np.arange(first, last) * FINE_STEP_D,
             np.arange(FINE_UNTIL_D, DAILY_UNTIL_D),
             np.arange(DAILY_UNTIL_D, max(end_d, DAILY_UNTIL_D), LATE_STEP_D),
             [day for day, _ in VISITS.values()],
