@@ -199,7 +199,7 @@ def _of_fit(folder: Path, *, by: str | None, blq: str) -> Tabulation:
         notes=(
             f"{len(fit.phi)} draws of each patient of {model}, solved to day "
             f"{FOLLOWED_D:g} or the last sample; median of the draws, 90% interval in "
-            "the file; read without error from day 1 on, with the patient's median limit",
+            "the file; read without error from day 1 on, with each patient's limit",
             "what lies after the last sample is the model's",
             _blq_note(blq),
         ),
