@@ -27,7 +27,7 @@ from ckin.population import CovariateEffect, Population, population
 
 
 # What a fit folder holds of its inputs.
-DATA_FILE, ANALYSIS_FILE = "data.csv", "analysis.json"
+DATA_FILE, ANALYSIS_FILE = "fitted_data.csv", "fit_settings.json"
 
 # Days between points of a curve while cells move fast, and points after that.
 FAST_STEP_D, LATE_POINTS = 0.5, 60

@@ -128,6 +128,7 @@ def _of_file(
     notes: list[str] = []
     if found is None:
         parts[""] = read_dataset(path, columns)
+        notes += parts[""].notes
     else:
         notes += found.notes
         for material in found.materials or ("",):
@@ -135,6 +136,7 @@ def _of_file(
             where |= {found.material: material} if material else {}
             asked = dataclasses.replace(found.columns, where=where)
             parts[material] = read_dataset(path, asked)
+        notes += _told_once({key: part.notes for key, part in parts.items()})
     courses = []
     for material, dataset in parts.items():
         name = _assay(dataset, assay)
@@ -152,7 +154,6 @@ def _of_file(
             for patient in dataset.patients
             for cycle, metrics in patient_metrics(patient, name, blq).items()
         ]
-    notes += _told_once({key: dataset.notes for key, dataset in parts.items()})
     synthetic = any(dataset.synthetic for dataset in parts.values())
     source = "SYNTHETIC data" if synthetic else "data"
     return Tabulation(
@@ -218,8 +219,6 @@ def _told_once(notes: Mapping[str, tuple[str, ...]]) -> list[str]:
 
     That each holds rows of its own, and which columns are not read, has been said.
     """
-    if len(notes) == 1:
-        return list(next(iter(notes.values())))
     said = ("only rows where", "columns not read")
     mine = {
         material: [

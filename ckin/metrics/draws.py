@@ -93,7 +93,7 @@ def over_draws(code: str, metrics: Sequence[Metric], n_draws: int) -> Metric:
     reasons += ["the model could not be solved"] * (n_draws - len(metrics))
     often = max(set(reasons), key=reasons.count) if reasons else ""
     if 2 * len(known) <= n_draws:
-        return Metric(reason=f"in most draws: {often}")
+        return Metric(reason=f"none in most draws, most often: {often}")
     low, high = np.array(known).T
     if code == "PERSIST":
         # Readings are at most 5 d apart: the middle between two tells the time.

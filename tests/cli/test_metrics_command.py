@@ -98,7 +98,7 @@ def test_a_fit_gives_posterior_metrics_that_agree_with_its_parameters(fitted, tm
     for code, parameter in (("CMAX", "cmax"), ("TMAX", "tmax")):
         for known in (row for row in individual if row["parameter"] == parameter):
             low, middle, high = (float(known[q]) for q in ("q05", "q50", "q95"))
-            # 100 draws of 2,000 and no interpolation between them; peaks are read 0.05 d
+            # 80 draws and no interpolation between them; peaks are read 0.05 d
             # apart. A third of the interval tells a wrong patient or parameter apart.
             near = 0.05 + 0.01 * middle + 0.3 * (high - low)
             for column, value in (("AVALL", low), ("AVAL", middle), ("AVALH", high)):

@@ -226,7 +226,9 @@ def test_a_draw_that_could_not_be_solved_is_counted():
     assert found.note == "30% of draws without: the model could not be solved"
     level[:] = np.nan
     found = trajectory_metrics({1: (days, level)}, limit=0.0)[1]["CMAX"]
-    assert found.reason == "in most draws: the model could not be solved"
+    assert found.reason == (
+        "none in most draws, most often: the model could not be solved"
+    )
 
 
 def test_a_level_that_half_of_the_draws_have_below_the_limit_is_no_number():

@@ -186,7 +186,7 @@ def test_a_trajectory_with_memory_has_the_half_lives_of_stein_2019():
     assert metrics["LAMZHL"].value == pytest.approx(math.log(2) / 0.0032, rel=0.02)
     # Readings 0.05 d apart miss a cusp by 1% at most.
     assert metrics["CMAX"].value == pytest.approx(24_000.0, rel=0.01)
-    # Published: 172,000 (PKNCA on the same curve, nlmixr2lib's vignette).
+    # PKNCA gives 172,000 for this curve (nlmixr2lib, vignette of Stein 2019).
     assert metrics["AUC028"].value == pytest.approx(172_000.0, rel=0.005)
 
 
