@@ -1,8 +1,8 @@
 """A fit folder opened again: the data, the population and draws of every patient.
 
-`ckin fit` writes what this needs beside the posterior (`fitted_data.csv`, `fit_settings.json`).
-The model is the file it was then, by its hash, or the folder is refused: draws of one
-model solved through another are nobody's.
+`ckin fit` writes what this needs beside the posterior (`fitted_data.csv`,
+`fit_settings.json`). The model is the file it was then, by its hash, or the folder is
+refused: draws of one model solved through another are nobody's.
 """
 
 import dataclasses

@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import json
+import shutil
 import statistics
 from pathlib import Path
 
@@ -132,6 +134,25 @@ def test_a_folder_that_is_no_fit_ends_with_code_2(tmp_path):
     assert "manifest.json" in result.output
     (tmp_path / "manifest.json").write_text("{}")
     assert "fit again" in run(tmp_path).output
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "code", "words"),
+    [
+        ("model_sha256", "0" * 64, 2, "phases_stein2019.py has changed since the fit"),
+        ("converged", False, 0, "DID NOT CONVERGE"),
+    ],
+)
+def test_what_a_manifest_warns_of_is_heeded(
+    fitted, tmp_path, entry, value, code, words
+):
+    folder = tmp_path / "fit"
+    shutil.copytree(fitted / "fit", folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {entry: value}))
+    result = run(folder)
+    assert result.exit_code == code, result.output
+    assert words in result.output
 
 
 def test_options_of_data_are_refused_for_a_fit(fitted):
