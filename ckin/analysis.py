@@ -1,6 +1,7 @@
 """One analysis from end to end: data and options in, a folder with a fit out."""
 
 import dataclasses
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import jax
 import numpy as np
 
 from ckin.assay import qpcr
-from ckin.dataset import Dataset
+from ckin.dataset import Dataset, write_dataset
 from ckin.dataset.records import counted
 from ckin.errors import InputError
 from ckin.inference import (
@@ -26,6 +27,9 @@ from ckin.model import AbstractModel, name_of
 from ckin.plot import Curves, individual_fits, population_band, save
 from ckin.population import CovariateEffect, Population, population
 
+
+# What a fit folder holds of its inputs.
+DATA_FILE, ANALYSIS_FILE = "fitted_data.csv", "fit_settings.json"
 
 # Days between points of a curve while cells move fast, and points after that.
 FAST_STEP_D, LATE_POINTS = 0.5, 60
@@ -166,7 +170,7 @@ def effect(text: str, dataset: Dataset) -> CovariateEffect:
 
 def run_fit(dataset: Dataset, analysis: Analysis, folder: Path, report: Report) -> Fit:
     """Fit, write the fit folder with its figures, and return the fit."""
-    whole = build_population(analysis, dataset)
+    whole, given = build_population(analysis, dataset), dataset
     dataset = described(dataset, whole.model, analysis.from_day)
     result = fit(
         dataset,
@@ -180,10 +184,22 @@ def run_fit(dataset: Dataset, analysis: Analysis, folder: Path, report: Report) 
         report=report,
     )
     result.write(folder)
+    _write_inputs(given, analysis, folder)
     report("figures", 0, 1)
     write_figures(dataset, result, folder / "figures", seed=analysis.seed)
     report("figures", 1, 1)
     return result
+
+
+def _write_inputs(dataset: Dataset, analysis: Analysis, folder: Path) -> None:
+    """What was fitted and how: what `ckin.reopen` needs to solve the model again."""
+    write_dataset(dataset, folder / DATA_FILE)
+    model = analysis.model
+    if model.endswith(".py"):
+        model = str(Path(model).resolve())
+    settings = dataclasses.asdict(dataclasses.replace(analysis, model=model))
+    text = json.dumps(settings, indent=2, ensure_ascii=False)
+    (folder / ANALYSIS_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def write_figures(dataset: Dataset, result: Fit, folder: Path, *, seed: int) -> None:

@@ -153,6 +153,36 @@ def _print_synthetic(synthetic: bool) -> None:
 
 
 @app.command()
+def metrics(
+    data: Annotated[str, typer.Argument(help="CSV file, bundled set, or fit folder.")],
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="CSV to write.")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Covariate to compare, or cycle.")
+    ] = None,
+    blq: Annotated[str, typer.Option(help="pknca, M1, M5, M6 or M7.")] = "pknca",
+    assay: Annotated[str | None, typer.Option(help="qpcr unless told.")] = None,
+    map: Map = [],
+    where: Where = [],
+    limit: Limit = [],
+    unit: Unit = [],
+) -> None:
+    """Cmax, AUC, half-lives, persistence: of a data file or of a fit's posterior."""
+    from ckin.courses import tabulate
+    from ckin.dataset import ColumnMap
+    from ckin.listing import listing
+
+    with explained():
+        columns = ColumnMap.from_options(map=map, where=where, limit=limit, unit=unit)
+        found = tabulate(data, columns, assay=assay, by=by, blq=blq)
+        out.print(listing(found))
+        if out_file is not None:
+            found.write(out_file)
+            out.print(f"written: {out_file}", markup=False)
+
+
+@app.command()
 def simulate(
     model: Model,
     protocol: Annotated[

@@ -15,6 +15,7 @@ from ckin.dataset.columns import ASSAYS, COLUMNS, UNITS
 from ckin.dataset.disposition import disposition
 from ckin.dataset.faults import DataError, Fault
 from ckin.dataset.read import read_dataset
+from ckin.dataset.recognised import Recognised, recognised
 from ckin.dataset.records import Dataset, Patient, Sample
 from ckin.dataset.write import write_dataset
 
@@ -28,8 +29,10 @@ __all__ = [
     "Dataset",
     "Fault",
     "Patient",
+    "Recognised",
     "Sample",
     "disposition",
     "read_dataset",
+    "recognised",
     "write_dataset",
 ]

@@ -11,6 +11,7 @@ from ckin.inference.fit import Report as Report
 from ckin.inference.fit import fit as fit
 from ckin.inference.predict import individual_curves as individual_curves
 from ckin.inference.predict import population_curve as population_curve
+from ckin.inference.predict import readings as readings
 from ckin.inference.referee import Referee as Referee
 from ckin.inference.referee import referee as referee
 from ckin.inference.results import Fit as Fit

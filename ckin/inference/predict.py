@@ -8,7 +8,7 @@ from jax import lax
 
 from ckin._types import Array, ArrayLike, Float
 from ckin.inference.density import Density
-from ckin.population import Packed, log_readings
+from ckin.population import Packed, Population, log_readings
 from ckin.solve import make_grids
 
 
@@ -27,6 +27,42 @@ def _curves(density: Density, data: Packed, u: Array, eta: Array):
         return jnp.where(solved[:, None], readings, jnp.nan)
 
     return lax.map(one_draw, (u, eta))
+
+
+@eqx.filter_jit
+def _readings(population: Population, data: Packed, phi: Array):
+    """Readings of every patient at `data`'s times, one draw after another."""
+
+    def one_draw(phi):
+        log_reading, solved = log_readings(population, phi, data)
+        return jnp.where(solved[:, None], jnp.exp(log_reading), jnp.nan)
+
+    return lax.map(one_draw, phi)
+
+
+def readings(
+    population: Population,
+    data: Packed,
+    phi: ArrayLike,
+    time_d: Float[np.ndarray, "patients times"],
+) -> Float[np.ndarray, "draws patients times"]:
+    """Error-free readings of the patients of a data set, at times of their own.
+
+    Args:
+        population: what was fitted.
+        data: its patients; what was read of them is not looked at.
+        phi: draws of their parameters, (draws, patients, estimated).
+        time_d: days, not decreasing; a reading at the time of an event precedes it.
+
+    Returns:
+        Readings in the unit of the assay; NaN where a patient could not be solved.
+    """
+    times, late = jnp.asarray(time_d), jnp.zeros(time_d.shape, bool)
+    grid = make_grids(data.events, times, late)
+    there = eqx.tree_at(
+        lambda d: (d.time_d, d.after, d.grid), data, (times, late, grid)
+    )
+    return np.asarray(_readings(population, there, jnp.asarray(phi)))
 
 
 def _log_curves(density: Density, u: ArrayLike, eta: ArrayLike, time_d: np.ndarray):
