@@ -16,8 +16,8 @@ from rich.text import Text
 from ckin.errors import InputError
 from ckin.library import load_protocols, protocols
 from ckin.protocol import (
-    Dose,
     Protocol,
+    amount_text,
     cells_text,
     day_of_time,
     hours_of_time,
@@ -107,13 +107,6 @@ def total(plan: Protocol, product: str) -> str:
     return " + ".join(told + ([f"{cells_text(cells)} cells"] if cells else []))
 
 
-def amount(dose: Dose) -> str:
-    """Cells of one dose, as they were prescribed."""
-    if dose.cells_per_kg is not None:
-        return f"{cells_text(dose.cells_per_kg)}/kg"
-    return f"{cells_text(dose.cells or 0.0)} cells"
-
-
 def _card(plan: Protocol) -> Group:
     parts: list[RenderableType] = [
         Text(plan.name, style="bold"),
@@ -195,5 +188,7 @@ def _given(plan: Protocol, cycle: int) -> dict[_Row, str]:
         day = f"{day_of_time(time_d)}" + (f", hour {hours:g}" if hours else "")
         row = _Row(time_d, day, f"{dose.product}: {plan.name_of(dose.product)}")
         before = given.get(row)
-        given[row] = amount(dose) if before is None else f"{before} + {amount(dose)}"
+        given[row] = (
+            amount_text(dose) if before is None else f"{before} + {amount_text(dose)}"
+        )
     return given

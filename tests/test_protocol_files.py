@@ -5,6 +5,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,6 +52,17 @@ held = { stop_day = -5, resume_day = 15 }
 
 def parsed(text: str):
     return parse_protocols(text, "mine.toml")
+
+
+def test_cells_run_in_over_hours():
+    (plan,) = parsed(GOOD.replace("hours = 2", "hours = 2\nover_h = 6")).values()
+    assert [dose.duration_d for dose in plan.doses] == [0.0, 0.0, 0.25, 0.25]
+    table = plan.events(60.0, {})
+    assert table.rate is not None
+    ran_in = (table.rate[:-1] * np.diff(table.time_d)[:, None]).sum(axis=0)
+    # 3e8 twice; differences of times round in the 13th digit.
+    np.testing.assert_allclose(ran_in, [0.0, 6e8], rtol=1e-9)
+    assert table.cells.sum() == 2 * 60e6
 
 
 def test_a_file_says_what_is_given_when():

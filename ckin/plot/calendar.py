@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from ckin.plot.page import FAINT, GREY, INK, ORANGE, SKY, STYLE
 from ckin.plot.panel import PRODUCT_COLOURS, PRODUCT_LABELS
-from ckin.protocol import Dose, Protocol, cells_text, day_of_time, hours_of_time
+from ckin.protocol import Protocol, amount_text, day_of_time, hours_of_time
 
 
 MARKERS = {"CART": "o", "FTC": "D"}
@@ -104,7 +104,7 @@ def _cycles(plan: Protocol) -> list[_Lane]:
         doses = []
         for dose in own:
             hours = hours_of_time(dose.time_d - day1)
-            told = _amount(dose) + (f"\nhour {hours:g}" if hours else "")
+            told = amount_text(dose) + (f"\nhour {hours:g}" if hours else "")
             doses.append((dose.time_d - day1, dose.product, told))
         holds = [(a - day1, b - day1) for a, b in _held(plan)]
         drugs_d = tuple(t - day1 for t in plan.depletion_drugs_d(cycle))
@@ -129,8 +129,8 @@ def _arm(name: str, plan: Protocol) -> _Lane:
     amounts: dict[str, list[str]] = {}
     for dose in plan.doses:
         told = amounts.setdefault(dose.product, [])
-        if _amount(dose) not in told:
-            told.append(_amount(dose))
+        if amount_text(dose) not in told:
+            told.append(amount_text(dose))
     drugs_d = tuple(
         time_d
         for cycle in range(1, plan.cycles + 1)
@@ -159,12 +159,6 @@ def _taken(plan: Protocol) -> tuple[tuple[float, float], ...]:
 
 def _held(plan: Protocol) -> tuple[tuple[float, float], ...]:
     return plan.tki.holds_d(plan.day1_d) if plan.tki else ()
-
-
-def _amount(dose: Dose) -> str:
-    if dose.cells_per_kg is not None:
-        return f"{cells_text(dose.cells_per_kg)}/kg"
-    return f"{cells_text(dose.cells or 0.0)} cells"
 
 
 def _draw(

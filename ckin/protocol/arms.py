@@ -413,7 +413,7 @@ def _check_apart(protocol: Protocol) -> None:
     """Every cycle ends before anything of the next one begins."""
     for cycle in range(1, protocol.cycles):
         doses = [d for d in protocol.doses if d.cycle == cycle]
-        ends = max((d.time_d for d in doses), default=protocol.day1_d[cycle - 1])
+        ends = max((d.stop_d for d in doses), default=protocol.day1_d[cycle - 1])
         starts = [d.time_d for d in protocol.doses if d.cycle == cycle + 1]
         starts += protocol.depletion_drugs_d(cycle + 1)
         begins = min((*starts, protocol.day1_d[cycle]))

@@ -114,6 +114,7 @@ def _dose(entry: DoseTable, day: int, cycle: int, day1_d: float) -> Dose:
         cells=entry.cells,
         cells_per_kg=entry.cells_per_kg,
         cycle=cycle,
+        duration_d=entry.over_h / HOURS_PER_DAY,
     )
 
 

@@ -8,6 +8,9 @@ day 1. A day that is named without an hour is its start.
 import math
 from collections.abc import Iterable
 
+from ckin.protocol.doses import Dose
+from ckin.units import HOURS_PER_DAY
+
 
 # Times are sums of days and hours in floating point; a day starts this much early.
 ROUNDING_D = 1e-6
@@ -56,3 +59,12 @@ def runs(numbers: Iterable[int]) -> str:
 def cells_text(cells: float) -> str:
     """A number of cells as clinicians write it: 3.25e6, 410e6."""
     return f"{cells / 1e6:.6g}e6" if cells >= 1e5 else f"{cells:g}"
+
+
+def amount_text(dose: Dose) -> str:
+    """Cells of one dose, as they were prescribed, and how long they run in."""
+    hours = dose.duration_d * HOURS_PER_DAY
+    lasts = f" over {hours:.3g} h" if hours else ""
+    if dose.cells_per_kg is not None:
+        return f"{cells_text(dose.cells_per_kg)}/kg{lasts}"
+    return f"{cells_text(dose.cells or 0.0)} cells{lasts}"

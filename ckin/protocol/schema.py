@@ -14,6 +14,8 @@ from ckin.protocol.doses import PRODUCTS
 
 
 MOST_CYCLES = 100
+# Cells run in within minutes to hours; more is a slip of the unit.
+MOST_HOURS = 72
 # `--protocol` takes names, and FILE.toml:ARM: no colon, slash or blank in them.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
@@ -93,6 +95,12 @@ class DoseTable(Table):
         ge=0,
         lt=24,
         description="hours after the start of the day, from 0 to less than 24",
+    )
+    over_h: float = Field(
+        0.0,
+        ge=0,
+        le=MOST_HOURS,
+        description=f"hours over which it runs in, 0 (at once) to {MOST_HOURS}",
     )
     cells_per_kg: Cells | None = Field(None, description=AMOUNT)
     cells: Cells | None = Field(None, description=AMOUNT)
