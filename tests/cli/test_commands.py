@@ -54,9 +54,9 @@ MALFORMED = {
         ["row 3", "WT"],
     ),
     "unknown event": (GOOD + "P1,9,7,.,.,900,qpcr,0,25,60\n", ["row 5", "EVID"]),
-    "an infusion over time": (
+    "a rate to be estimated": (
         GOOD.replace("WT", "WT,RATE").replace(",60\n", ",60,0\n")
-        + "P1,9,1,1e8,CART,.,.,.,.,60,1e7\n",
+        + "P1,9,1,1e8,CART,.,.,.,.,60,-2\n",
         ["row 5", "RATE"],
     ),
     "too few cells": (GOOD + "P1,9,0\n", ["row 5"]),
