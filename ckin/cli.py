@@ -23,7 +23,7 @@ from rich.table import Table
 
 from ckin import runtime
 from ckin.errors import InputError
-from ckin.terminal import NOT_CONVERGED, err, explained, out
+from ckin.terminal import NOT_CONVERGED, SYNTHETIC, err, explained, out
 
 
 app = typer.Typer(
@@ -149,7 +149,7 @@ def _cell(value: object) -> str:
 
 def _print_synthetic(synthetic: bool) -> None:
     if synthetic:
-        out.print("[bold]SYNTHETIC DATA: simulated, not patients.[/bold]")
+        out.print(SYNTHETIC, style="bold")
 
 
 @app.command()

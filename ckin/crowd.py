@@ -28,9 +28,9 @@ from ckin.cohort import WEIGHT_MEDIAN_KG, WEIGHT_SD_LOG, normals
 from ckin.inference.referee import ATOL, RTOL
 from ckin.model import name_of, parameters
 from ckin.population import GRID_ERROR, Packed, Population, refined
-from ckin.population.model import patient_phi
+from ckin.population.model import log_reading, patient_phi
 from ckin.protocol import EventTable, Protocol, stack_events
-from ckin.solve import Grid, Solver, arriving, lagged, make_grids, solve
+from ckin.solve import Grid, Solver, lagged, make_grids
 
 
 # Patients of a batch: enough that starting it costs nothing, few enough that the states
@@ -161,7 +161,7 @@ def _plan(whole: Population, protocol: Protocol, time_d, key: Array) -> _Plan:
     data = Packed(
         ids=("typical",),
         events=typical,
-        grid=make_grids(arriving(whole.model, typical), samples, late),
+        grid=make_grids(whole.model, typical, samples, late),
         time_d=jnp.asarray(samples),
         after=jnp.asarray(late),
         log_value=jnp.zeros(samples.shape),
@@ -231,13 +231,11 @@ def _readings(
 
     def one(phi, weight):
         known = {name: weight for name in _weighed(whole)}
-        model = whole.patient_model(phi, known)
         events, grid = plan.at(weight)
-        steps = grid if whole.on_grid else None
-        trajectory = solve(model, events, time_d, solver=solver, grid=steps)
-        log_reading = whole.assay.predict(model, trajectory.states)
-        solved = trajectory.ok & jnp.all(jnp.isfinite(log_reading))
-        return jnp.where(solved, jnp.exp(log_reading), jnp.nan), solved
+        reading, solved = log_reading(
+            whole, phi, known, events, time_d, solver=solver, grid=grid
+        )
+        return jnp.where(solved, jnp.exp(reading), jnp.nan), solved
 
     readings, solved = jax.vmap(one)(phi, weight)
     return readings, solved, weight, whole.from_phi(phi)

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from ckin.courses import GroupTable, Tabulation
 from ckin.metrics import GroupRow
+from ckin.terminal import SYNTHETIC
 
 
 # An end that was not reached.
@@ -20,8 +21,7 @@ def listing(tabulation: Tabulation) -> Group:
     if tabulation.warning:
         parts.append(Text(tabulation.warning, style="bold red"))
     if tabulation.synthetic:
-        text = "SYNTHETIC DATA: simulated, not patients."
-        parts.append(Text(text, style="bold"))
+        parts.append(Text(SYNTHETIC, style="bold"))
     for table in tabulation.tables:
         parts += [_table(table, tabulation.source), *_legend(table), *_missing(table)]
         parts.append(Text())

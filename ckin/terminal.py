@@ -10,6 +10,7 @@ from rich.console import Console
 from ckin.errors import InputError
 
 
+SYNTHETIC = "SYNTHETIC DATA: simulated, not patients."
 # A pipe or a log has no width of its own; tables want this much.
 PLAIN_WIDTH = 110
 

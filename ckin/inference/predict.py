@@ -9,7 +9,7 @@ from jax import lax
 from ckin._types import Array, ArrayLike, Float
 from ckin.inference.density import Density
 from ckin.population import Packed, Population, log_readings
-from ckin.solve import make_grids
+from ckin.solve import Solver, make_grids
 
 
 # Draws behind a band: its 5% and 95% edges are then good to a few percent of its width.
@@ -18,26 +18,27 @@ BAND_PROBABILITIES = (0.05, 0.5, 0.95)
 
 
 @eqx.filter_jit
-def _curves(density: Density, data: Packed, u: Array, eta: Array):
+def _log_readings(
+    population: Population, data: Packed, phi: Array, solver: Solver | None
+):
     """Log readings of every patient at `data`'s times, one draw after another."""
 
-    def one_draw(draw):
-        phi = density.patient_phi(*draw)
-        readings, solved = log_readings(density.population, phi, data, density.solver)
-        return jnp.where(solved[:, None], readings, jnp.nan)
-
-    return lax.map(one_draw, (u, eta))
-
-
-@eqx.filter_jit
-def _readings(population: Population, data: Packed, phi: Array):
-    """Readings of every patient at `data`'s times, one draw after another."""
-
     def one_draw(phi):
-        log_reading, solved = log_readings(population, phi, data)
-        return jnp.where(solved[:, None], jnp.exp(log_reading), jnp.nan)
+        log_reading, solved = log_readings(population, phi, data, solver)
+        return jnp.where(solved[:, None], log_reading, jnp.nan)
 
     return lax.map(one_draw, phi)
+
+
+def _read_at(
+    population: Population, data: Packed, time_d: Float[Array, "patients times"]
+) -> Packed:
+    """The same patients at other times; what was read of them is not looked at."""
+    before = jnp.zeros(time_d.shape, bool)
+    grid = make_grids(population.model, data.events, time_d, before)
+    return eqx.tree_at(
+        lambda d: (d.time_d, d.after, d.grid), data, (time_d, before, grid)
+    )
 
 
 def readings(
@@ -57,26 +58,17 @@ def readings(
     Returns:
         Readings in the unit of the assay; NaN where a patient could not be solved.
     """
-    times, late = jnp.asarray(time_d), jnp.zeros(time_d.shape, bool)
-    grid = make_grids(data.events, times, late)
-    there = eqx.tree_at(
-        lambda d: (d.time_d, d.after, d.grid), data, (times, late, grid)
-    )
-    return np.asarray(_readings(population, there, jnp.asarray(phi)))
+    there = _read_at(population, data, jnp.asarray(time_d))
+    return np.exp(_log_readings(population, there, jnp.asarray(phi), None))
 
 
 def _log_curves(density: Density, u: ArrayLike, eta: ArrayLike, time_d: np.ndarray):
     """Log readings at common times: the patients of the fit, sampled at those."""
-    data = density.data
-    shape = (data.n_patients, len(time_d))
-    times = jnp.broadcast_to(jnp.asarray(time_d), shape)
-    after = jnp.zeros(shape, bool)
-    grid = make_grids(data.events, times, after)
-    # What was read at the patients' own times is not looked at.
-    common = eqx.tree_at(
-        lambda d: (d.time_d, d.after, d.grid), data, (times, after, grid)
-    )
-    return _curves(density, common, jnp.asarray(u), jnp.asarray(eta))
+    data, population = density.data, density.population
+    times = jnp.broadcast_to(jnp.asarray(time_d), (data.n_patients, len(time_d)))
+    phi = jax.vmap(density.patient_phi)(jnp.asarray(u), jnp.asarray(eta))
+    there = _read_at(population, data, times)
+    return _log_readings(population, there, phi, density.solver)
 
 
 def individual_curves(

@@ -6,6 +6,7 @@ Sites: each estimated parameter by its own name (typical value, its own unit),
 standard normal) and the assay itself (natural log of the reading).
 """
 
+from collections.abc import Mapping
 from typing import cast
 
 import equinox as eqx
@@ -15,11 +16,12 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
-from ckin._types import Array, Bool, Float
+from ckin._types import Array, ArrayLike, Bool, Float
 from ckin.assay import Assay
 from ckin.population.pack import Packed
 from ckin.population.specification import BETA_PRIOR_SD, Population
-from ckin.solve import Solver, solve
+from ckin.protocol import EventTable
+from ckin.solve import Grid, Solver, solve
 
 
 class CensoredReading(dist.Distribution):
@@ -106,14 +108,34 @@ def log_readings(
     )
 
 
+def log_reading(
+    population: Population,
+    phi: Float[Array, " estimated"],
+    known: Mapping[str, Array],
+    events: EventTable,
+    time_d: Float[ArrayLike, " times"],
+    *,
+    after: Array | None = None,
+    solver: Solver | None = None,
+    grid: Grid | None = None,
+) -> tuple[Float[Array, " times"], Bool[Array, ""]]:
+    """Natural log of error-free readings of one patient, and whether it was solved.
+
+    The readings of a patient who was not solved mean nothing. `grid` is passed over
+    where the population's trajectories are not solved on one.
+    """
+    model = population.patient_model(phi, known)
+    steps = grid if population.on_grid else None
+    trajectory = solve(model, events, time_d, after=after, solver=solver, grid=steps)
+    reading = population.assay.predict(model, trajectory.states)
+    return reading, trajectory.ok & jnp.all(jnp.isfinite(reading))
+
+
 def _patient_readings(phi: Array, whole: tuple) -> tuple[Array, Array]:
     population, solver, known, events, grid, time_d, after = whole
-    model = population.patient_model(phi, known)
-    if not population.on_grid:
-        grid = None
-    trajectory = solve(model, events, time_d, after=after, solver=solver, grid=grid)
-    reading = population.assay.predict(model, trajectory.states)
-    solved = trajectory.ok & jnp.all(jnp.isfinite(reading))
+    reading, solved = log_reading(
+        population, phi, known, events, time_d, after=after, solver=solver, grid=grid
+    )
     # A failed patient must not leak inf or NaN into anyone's gradient.
     return jnp.where(solved, reading, 0.0), solved
 

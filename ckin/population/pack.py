@@ -15,7 +15,7 @@ from ckin.errors import InputError
 from ckin.model import name_of, parameters
 from ckin.population.specification import Population
 from ckin.protocol import EventTable, event_table, stack_events
-from ckin.solve import Grid, arriving, make_grids
+from ckin.solve import Grid, make_grids
 
 
 class PackError(InputError):
@@ -86,9 +86,7 @@ def pack(dataset: Dataset, population: Population) -> Packed:
     return Packed(
         ids=tuple(patient.id for patient in patients),
         events=events,
-        grid=make_grids(
-            arriving(population.model, events), columns["time_d"], columns["after"]
-        ),
+        grid=make_grids(population.model, events, columns["time_d"], columns["after"]),
         known=_known(patients, population),
         covariates=jnp.asarray(_covariates(patients, population)),
         **columns,

@@ -88,9 +88,11 @@ def refined(
     while worst > target and rounds < MAX_ROUNDS:
         rounds += 1
         coarse, fine = (
-            _grids(
-                population,
-                data,
+            make_grids(
+                population.model,
+                data.events,
+                data.time_d,
+                data.after,
                 [scaled(p, k * f) for p, f in zip(paces, factor, strict=True)],
             )
             for k in (1.0, 2.0)
@@ -128,11 +130,6 @@ def _step_times(population: Population, data: Packed, phi: Array, tolerance: Arr
     each = jax.vmap(one)
     until = data.time_d[:, -1]
     return lax.map(lambda draw: each(draw, data.known, data.events, until), phi)
-
-
-def _grids(population: Population, data: Packed, paces: list[Pace]) -> Grid:
-    events = arriving(population.model, data.events)
-    return make_grids(events, data.time_d, data.after, paces)
 
 
 def _on(data: Packed, grid: Grid) -> Packed:

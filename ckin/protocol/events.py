@@ -85,12 +85,12 @@ def event_table(
     # So short a time that a float cannot tell start from stop is no time.
     at_once = [pair for pair in given if pair[0].stop_d == pair[0].time_d]
     running = [
-        _Running(dose, cells, resets_d)
+        (dose, cells, _stops(dose, resets_d))
         for dose, cells in given
         if dose.stop_d > dose.time_d
     ]
     moments = {dose.time_d for dose, _ in given} | {*lymphodepletion_d, *resets_d}
-    moments |= {each.stop_d for each in running}
+    moments |= {stop_d for *_, stop_d in running}
     for window in windows:
         moments |= {window.start_d, window.stop_d}
     # A patient without any event still has a start to integrate from.
@@ -100,9 +100,11 @@ def event_table(
     column_of = {product: column for column, product in enumerate(PRODUCTS)}
     for dose, amount in at_once:
         cells[row_of[dose.time_d], column_of[dose.product]] += amount
-    for each in running:
-        rows = slice(row_of[each.start_d], row_of[each.stop_d])
-        rate[rows, column_of[each.product]] += each.per_day
+    for dose, amount, stop_d in running:
+        rows = slice(row_of[dose.time_d], row_of[stop_d])
+        # By the times as floats have them, so that every cell given arrives.
+        per_day = amount / (dose.stop_d - dose.time_d)
+        rate[rows, column_of[dose.product]] += per_day
     level, slope = _levels(time_d, windows, usual)
     return EventTable(
         time_d=time_d,
@@ -117,15 +119,9 @@ def event_table(
     )
 
 
-class _Running:
-    """An infusion: from when to when, how many cells a day."""
-
-    def __init__(self, dose: Dose, cells: float, resets_d: Sequence[float]):
-        self.product, self.start_d = dose.product, dose.time_d
-        # By the times as floats have them, so that every cell given arrives.
-        self.per_day = cells / (dose.stop_d - dose.time_d)
-        ending = [t for t in resets_d if dose.time_d < t < dose.stop_d]
-        self.stop_d = min(ending, default=dose.stop_d)
+def _stops(dose: Dose, resets_d: Sequence[float]) -> float:
+    """When an infusion ends: run in, or stopped by a reset."""
+    return min([dose.stop_d, *(t for t in resets_d if t > dose.time_d)])
 
 
 def _check_slopes(windows: Sequence[InputWindow]) -> None:

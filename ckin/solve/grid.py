@@ -17,7 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ckin._types import Array, ArrayLike, Float, Int
+from ckin.model import AbstractModel
 from ckin.protocol import EventTable
+from ckin.solve.moments import arriving
 
 
 # (days since the last event, longest step in days). The fastest rate of the shipped
@@ -184,6 +186,7 @@ def pad_grid(grid: Grid, n_steps: int) -> Grid:
 
 
 def make_grids(
+    model: AbstractModel,
     events: EventTable,
     time_d: ArrayLike,
     after: ArrayLike,
@@ -192,12 +195,14 @@ def make_grids(
     """Grids of a batch of patients, padded to the longest.
 
     Args:
+        model: whose lags delay what is given; the same for everyone.
         events: batch of event tables; padding events give nothing and cost a step.
         time_d: (patients, times).
         after: (patients, times).
         paces: of each patient; the usual one when nobody says.
     """
     times, late = np.asarray(time_d), np.asarray(after)
+    events = arriving(model, events)
     grids = []
     for patient in range(len(times)):
         table = jax.tree.map(lambda rows, i=patient: np.asarray(rows)[i], events)

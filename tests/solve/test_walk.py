@@ -22,7 +22,7 @@ TIMES = np.array([[-1.0, 1.0, 7.0, 9.0, 30.0], [-1.0, 2.0, 7.0, 7.0, 12.0]])
 AFTER = np.zeros(TIMES.shape, bool)
 AFTER[1, 3] = True
 EVENTS = stack_events([event_table(DOSES, weight_kg=60.0, inputs={})] * 2)
-GRIDS = make_grids(EVENTS, TIMES, AFTER)
+GRIDS = make_grids(made(Hunt), EVENTS, TIMES, AFTER)
 # (chains, patients)
 GROWTH = jnp.array([[0.9, 1.1], [1.0, 0.7], [1.3, 1.2]])
 PREY_0 = jnp.array([[90.0, 120.0], [100.0, 60.0], [70.0, 110.0]])
