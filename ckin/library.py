@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any
 
 import ckin.models
+from ckin.dataset.workbook import file_of
 from ckin.errors import InputError, did_you_mean
 from ckin.model import AbstractModel
 from ckin.protocol import Protocol, read_protocols
@@ -143,7 +144,7 @@ def dataset_path(name: str | Path) -> Path:
 
     Args:
         name: a bundled data set (`list_datasets`), a path ending in `.csv`, or the path
-            of any file that exists.
+            of any file that exists, of a sheet in it too (`FILE.xlsx#SHEET`).
 
     Raises:
         InputError: neither a bundled data set nor a file.
@@ -151,7 +152,7 @@ def dataset_path(name: str | Path) -> Path:
     text, path = str(name), Path(name)
     if text in list_datasets():
         return _data() / text / f"{text}.csv"
-    if path.suffix.lower() == ".csv" or path.is_file():
+    if path.suffix.lower() == ".csv" or file_of(path).is_file():
         return path
     raise InputError(
         f"no data set or file {text!r}; {did_you_mean(text, list_datasets())}bundled "

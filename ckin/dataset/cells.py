@@ -16,12 +16,22 @@ _SLIPS = (
     (r"[+-]?\d+,\d+", "write decimals with a point, and thousands without a comma"),
     (r"[<≤].*", "a value below its limit is CENS 1 with the limit in LIMIT"),
     (r"\d+[-/.]\d+[-/.]\d+.*", "write days from the first infusion, not a date"),
+    (r"#[A-Z/0_]+[!?A]?", "a spreadsheet's error value: mend the formula there"),
 )
+# What a spreadsheet shows for a formula that failed.
+_ERRORS = ("#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!", "#CALC!")
+NO_ERROR_VALUE = ("a value", "mend the formula in the spreadsheet, or clear the cell")
+_ERRORS += ("#SPILL!", "#FIELD!", "#BLOCKED!", "#CONNECT!", "#UNKNOWN!")
 
 
 def present(cell: str) -> str | None:
     """The cell, or `None` if it is empty, `.` or NA."""
     return None if cell.upper() in MISSING else cell
+
+
+def spreadsheet_error(text: str) -> bool:
+    """Whether a text starts with what a spreadsheet shows for a failed formula."""
+    return text.startswith(_ERRORS)
 
 
 def parse_number(text: str) -> tuple[float | None, str, str]:

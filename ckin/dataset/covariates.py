@@ -2,7 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 
-from ckin.dataset.cells import parse_number, present
+from ckin.dataset.cells import (
+    NO_ERROR_VALUE,
+    parse_number,
+    present,
+    spreadsheet_error,
+)
 from ckin.dataset.faults import Faults, quoted
 from ckin.dataset.header import Layout
 from ckin.dataset.records import counted
@@ -29,6 +34,9 @@ def read_covariates(
             if text is None:
                 continue
             column = spelled.get(name, name)
+            if spreadsheet_error(text):
+                faults.add(line.row, column, quoted(text), *NO_ERROR_VALUE)
+                continue
             value, wrong, hint = parse_number(text)
             if "not a finite" in wrong:
                 fix = hint or "correct it"

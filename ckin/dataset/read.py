@@ -22,6 +22,7 @@ from ckin.dataset.patients import check_cycles, input_windows, put_together
 from ckin.dataset.records import Dataset
 from ckin.dataset.rows import DoseRow, EventRow, Rows
 from ckin.dataset.table import Line, Table, read_table
+from ckin.dataset.workbook import file_of
 from ckin.protocol import LYMPHODEPLETION
 
 
@@ -33,11 +34,13 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
     """Read and check patient records.
 
     The file is a CSV with the columns of `ckin.dataset.COLUMNS`, or any CSV through a
-    column map. Lines at its top may state units (`# unit qpcr copies/ug`) and that it
-    is synthetic (any line with that word).
+    column map; or a sheet of a workbook (.xlsx), read as the same table. Lines at its
+    top may state units (`# unit qpcr copies/ug`) and that it is synthetic (any line
+    with that word).
 
     Args:
-        path: the file. A side file of the same name ending in `.toml` is read too.
+        path: the file; of a workbook the first sheet, or `FILE.xlsx#SHEET`. A side file
+            of the same name ending in `.toml` is read too.
         columns: what the columns of the file are; it goes before the side file.
 
     Raises:
@@ -47,7 +50,7 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
     faults = Faults(str(path))
     notes: list[str] = []
     side = None
-    if path.is_file() and (beside := path.with_suffix(".toml")).is_file():
+    if file_of(path).is_file() and (beside := path.with_suffix(".toml")).is_file():
         side = read_side_file(beside, faults, notes=notes)
         # What a broken column map would say of the columns misleads.
         faults.raise_any()

@@ -16,6 +16,7 @@ from ckin.dataset.columns import ALIASES, COLUMNS, DEFAULT_ASSAY
 from ckin.dataset.faults import Faults
 from ckin.dataset.header import REQUIRED
 from ckin.dataset.table import Table, read_table
+from ckin.dataset.workbook import file_of
 
 
 # Columns of values whose name says the assay and its unit.
@@ -60,7 +61,11 @@ def recognised(path: Path, given: ColumnMap) -> Recognised | None:
         table has ckin's columns already or is no table, or patient, time or value
         cannot be told from the names.
     """
-    if given.targets() or path.with_suffix(".toml").is_file() or not path.is_file():
+    if (
+        given.targets()
+        or path.with_suffix(".toml").is_file()
+        or not file_of(path).is_file()
+    ):
         return None
     words = {*COLUMNS, *ALIASES, *VALUES, *MATERIALS}
     table = read_table(path, words, Faults(str(path)))

@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-from ckin.dataset.cells import parse_number
+from ckin.dataset.cells import NO_ERROR_VALUE, parse_number, spreadsheet_error
 from ckin.dataset.checks import DOSE_COLUMNS, Checks
 from ckin.dataset.columns import ASSAYS, DEFAULT_ASSAY
 from ckin.dataset.faults import Faults, did_you_mean, quoted
@@ -175,6 +175,9 @@ class Rows:
         if patient is None:
             if self._layout.has("ID"):
                 self.check.add(line, "ID", "nothing", "a patient", "fill it in")
+            return None
+        if spreadsheet_error(patient):
+            self.check.add(line, "ID", quoted(patient), *NO_ERROR_VALUE)
             return None
         if patient in self.patients and self._previous != patient:
             self.apart.add(patient)

@@ -17,6 +17,7 @@ from ckin.units import canonical_unit
 COLUMNS = 4
 ASSAY_LABELS = {
     "qpcr": "CAR copies/µg gDNA",
+    "ddpcr": "CAR copies/µg gDNA (ddPCR)",
     "flow": "CAR-T cells/µL",
     "wbc": "leukocytes/µL",
     "bcell": "B cells/µL",
