@@ -1,11 +1,13 @@
-"""Commands about the laboratory's side: units of a reading.
+"""Commands about the laboratory's side: units of a reading, wells of a qPCR plate.
 
 Part of the command line: they parse, call and print.
 """
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ckin.conversion import (
@@ -17,7 +19,7 @@ from ckin.conversion import (
     unused,
 )
 from ckin.errors import InputError
-from ckin.terminal import explained, out
+from ckin.terminal import SYNTHETIC, explained, out
 
 
 commands = typer.Typer()
@@ -75,3 +77,112 @@ def _assumed(needed: tuple[Assumption, ...], given: Assumptions) -> Table:
         stated = "default" if value == entry.default else "given"
         table.add_row(entry.option, f"{value:,g}", entry.unit, stated, entry.source)
     return table
+
+
+@commands.command()
+def ct(
+    wells: Annotated[Path, typer.Argument(help="CSV file of wells, see docs/ct.md.")],
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="CSV to write: readings as data rows.")
+    ] = None,
+    map: Annotated[
+        list[str],
+        typer.Option(help="COL=NAME: read column COL as NAME, or IGNORE. Repeatable."),
+    ] = [],
+) -> None:
+    """Standard curves, quality and readings of raw Ct from qPCR plates."""
+    from ckin.ct import quality, read_samples, read_wells, write_observations
+
+    with explained():
+        data = read_wells(wells, map)
+        readings = read_samples(data)
+        checks = quality(data)
+        repeated = 0
+        if out_file is not None:
+            repeated = write_observations(data, readings, out_file)
+    if data.synthetic:
+        out.print(SYNTHETIC, style="bold")
+    out.print(_verdict(checks), style="bold")
+    out.print(_curves(data))
+    out.print(_checks(checks))
+    out.print(_read(readings), markup=False)
+    for note in data.notes:
+        out.print(f"note: {note}", markup=False)
+    if repeated:
+        out.print(f"note: rows the same as another, written once: {repeated}")
+    if out_file is not None:
+        out.print(f"written: {out_file}", markup=False)
+
+
+def _verdict(checks: tuple) -> str:
+    failed = sum(check.passed is False for check in checks)
+    if failed:
+        return f"QUALITY: {failed} of {len(checks)} checks failed"
+    return f"quality: {len(checks)} checks, none failed"
+
+
+def _curves(data) -> Table:
+    from ckin.ct import standard_curve
+
+    table = Table(
+        title="Standard curves: Ct = intercept + slope log10(copies)",
+        title_justify="left",
+    )
+    table.add_column("plate", overflow="fold")
+    for column in (
+        "slope (SE)",
+        "intercept (SE)",
+        "efficiency (SE)",
+        "R2",
+        "resid. SD",
+    ):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("wells", justify="right")
+    table.add_column("copies", justify="right")
+    for plate in data.plates:
+        if not plate.standards:
+            continue
+        curve = standard_curve(plate)
+        silent = f" (+{curve.undetermined} no Ct)" if curve.undetermined else ""
+        table.add_row(
+            plate.name,
+            f"{curve.slope:.3f} ({curve.slope_se:.3f})",
+            f"{curve.intercept:.2f} ({curve.intercept_se:.2f})",
+            f"{curve.efficiency:.1%} ({curve.efficiency_se:.1%})",
+            f"{curve.r2:.4f}",
+            f"{curve.residual_sd:.3f}",
+            f"{curve.wells}{silent}",
+            f"{curve.lowest:g} to {curve.highest:g}",
+        )
+    return table
+
+
+def _checks(checks: tuple) -> Table:
+    table = Table(title="Quality", title_justify="left")
+    table.add_column("plate", overflow="fold")
+    table.add_column("check", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("found", overflow="fold")
+    table.add_column("expected", overflow="fold")
+    words = {True: "pass", False: "[bold red]FAIL[/bold red]", None: "-"}
+    for check in checks:
+        shown = (escape(text) for text in (check.plate, check.what))
+        found = (escape(text) for text in (check.value, check.expected))
+        table.add_row(*shown, words[check.passed], *found)
+    return table
+
+
+def _read(readings: tuple) -> str:
+    from ckin.dataset.records import counted
+
+    below = sum(reading.below for reading in readings)
+    mixed = sum(
+        0 < len(reading.sample.amplified) < len(reading.sample.cts)
+        for reading in readings
+    )
+    patients = {reading.sample.patient for reading in readings}
+    return (
+        f"{counted(len(readings), 'sample')} of {counted(len(patients), 'patient')}: "
+        f"{below} below their detection limit (CENS 1), {mixed} with some wells that "
+        "did not amplify (counted as 0 copies)"
+    )
