@@ -348,6 +348,68 @@ def test_the_likelihood_finds_the_level_and_the_spread_of_drawn_samples(level):
     assert math.exp(found.x[1]) == pytest.approx(0.5, rel=0.2)
 
 
+def test_samples_of_a_plate_share_the_doubt_about_its_curve():
+    """The covariance that a joint fit gives two samples is that of the curve read at
+    their copies, by least squares; one plate's curve known, there would be none."""
+    one, two = sample([20.0, 20.1]), sample([26.0, 26.1], name="t")
+    made = drawn(8, layout(levels=(1e5, 1e6, 1e7, 1e8), replicates=3))
+    curve = standard_curve(made.plates[0])
+    wells = pack(dataclasses.replace(made, samples=(one, two)))
+    tau, sigma = curve.residual_sd, 0.3
+
+    def loss(values):
+        a, b = values[0][None], values[1][None]
+        of_samples = wells.samples_log_likelihood(values[2:], a, b, tau, sigma)
+        return -wells.standards_log_likelihood(a, b, tau).sum() - of_samples.sum()
+
+    x = [
+        (20.05 - curve.intercept) / curve.slope,
+        (26.05 - curve.intercept) / curve.slope,
+    ]
+    levels = [math.log(10.0**at / 0.2) for at in x]
+    at = jnp.array([curve.intercept, curve.slope, *levels])
+    covariance = np.linalg.inv(np.asarray(jax.jit(jax.hessian(loss))(at)))
+    of_curve = np.array(
+        [
+            [curve.intercept_se**2, curve.covariance],
+            [curve.covariance, curve.slope_se**2],
+        ]
+    )
+    shared = [1.0, x[0]] @ of_curve @ [1.0, x[1]] / (curve.slope / math.log(10.0)) ** 2
+    # Copies of 1e5 and fewer scatter by 0.005 cycles and more, next to τ = 0.2.
+    assert covariance[2, 3] == pytest.approx(shared, rel=0.02)
+    assert covariance[2, 2] > sigma**2
+
+
+def test_a_file_without_samples_still_has_curves():
+    wells = pack(EMPTY)
+    assert wells.samples_log_likelihood(jnp.zeros(0), A, B, 0.2, 0.4).shape == (0,)
+    assert wells.plates == ("p",)
+
+
+def test_each_plate_has_its_own_curve():
+    first, second = drawn(1, layout([sample([None] * 2)]), [1e5]), drawn(2, layout())
+    other = dataclasses.replace(second.plates[0], name="q")
+    alone, both = (
+        pack(first),
+        pack(dataclasses.replace(first, plates=(other, first.plates[0]))),
+    )
+    at, level = (
+        (jnp.array([36.0, INTERCEPT]), jnp.array([-3.5, SLOPE])),
+        jnp.array([11.0]),
+    )
+    np.testing.assert_allclose(
+        both.samples_log_likelihood(level, *at, 0.2, 0.4),
+        alone.samples_log_likelihood(level, A, B, 0.2, 0.4),
+        rtol=SAME,
+    )
+    np.testing.assert_allclose(
+        both.standards_log_likelihood(*at, 0.2)[18:],
+        alone.standards_log_likelihood(A, B, 0.2),
+        rtol=SAME,
+    )
+
+
 def test_priors_are_of_positive_tau_and_falling_curves():
     found = priors()
     assert set(found) == {"intercept", "slope", "tau"}
