@@ -155,6 +155,14 @@ def _every_plate_has_a_curve(
     layout: Layout,
     faults: Faults,
 ) -> None:
+    if plates and not samples and not any(plate.standards for plate in plates):
+        faults.add(
+            None,
+            layout.name("TYPE"),
+            "neither standards nor samples",
+            "wells of type standard, and samples to read",
+            "check TYPE: is this the whole export?",
+        )
     for plate in plates:
         mine = [sample for sample in samples if sample.plate == plate.name]
         if not plate.standards and mine:

@@ -80,6 +80,7 @@ MALFORMED = {
         GOOD.replace("1,C1", "2,C1").replace("1,C2", "2,C2"),
         ["row 9", "'2'", "no standard wells", "share one PLATE"],
     ),
+    "controls alone": (HEADER + NTC, ["neither standards nor samples", "TYPE"]),
     "two levels": (
         HEADER + "".join(CURVE.splitlines(True)[:2]) + NTC + SAMPLE,
         ["row 2", "2 levels", "at least 3"],
