@@ -34,9 +34,11 @@ TAIL_CANCELS, TAIL_ERROR = 1e-4, 1e-13
 # Residual SD of the natural log: Stein 2019 found 0.56, model misfit included.
 SIGMA_MEDIAN, SIGMA_SD_LOG = 0.5, 0.3
 
-# Unit that each assay reports, by the name a data file gives it (DVID).
+# Unit in which a model predicts each assay, by the name a data file gives it (DVID);
+# `ckin.dataset.ASSAYS` holds the units in which files may report it.
 ASSAY_UNITS = {
     "qpcr": "copies/ug",
+    "ddpcr": "copies/ug",
     "flow": "cells/uL",
     "bcell": "cells/uL",
     "wbc": "cells/uL",

@@ -12,6 +12,11 @@ from ckin.dataset.header import Layout
 from ckin.dataset.table import Line
 
 
+# Columns that only doses have; the first one other events have too.
+DOSE_COLUMNS = ("AMT", "ADDL", "RATE", "DUR", "SS")
+A_DOSE = "clear it, or write EVID 1 if the row is a dose"
+
+
 @dataclasses.dataclass(frozen=True)
 class Checks:
     """Reads cells of one file.
@@ -69,18 +74,14 @@ class Checks:
             self.add(line, column, found, "0 or 1", fix)
         return value == 1
 
-    def nothing(self, line: Line, columns: tuple[str, ...], where: str) -> None:
-        """These columns belong to doses: what they hold elsewhere would be lost."""
+    def nothing(
+        self, line: Line, columns: tuple[str, ...], where: str, fix: str = A_DOSE
+    ) -> None:
+        """These columns belong to other rows: what they hold here would be lost."""
         for column in columns:
             text = self.layout.text(line, column)
             if text is not None and parse_number(text)[0] != 0:
-                self.add(
-                    line,
-                    column,
-                    quoted(text),
-                    f"nothing or 0 {where}",
-                    "clear it, or write EVID 1 if the row is a dose",
-                )
+                self.add(line, column, quoted(text), f"nothing or 0 {where}", fix)
 
     def add(self, line: Line, column: str, found: str, expected: str, fix: str) -> None:
         """Note a fault of a cell."""

@@ -18,9 +18,12 @@ COLUMNS = {
     "DUR": "how long a dose runs in, in the unit of TIME; instead of RATE",
     "SS": "steady state: 0",
     "DV": "measured value",
-    "DVID": "assay of the value (qpcr, flow, wbc, bcell, bcrabl, il6)",
+    "DVID": "assay of the value (qpcr, ddpcr, flow, wbc, bcell, bcrabl, il6)",
     "CENS": "1: below the detection limit",
     "LIMIT": "detection limit, in the unit of the assay",
+    "EXAMINED": "how much was examined: ug of DNA (qpcr, ddpcr), uL of blood (flow, "
+    "bcell, wbc), ABL1 copies (bcrabl)",
+    "PARTITIONS": "partitions (droplets) of a ddPCR reaction",
     "MDV": "1: the value is not to be used",
     "AFTER": "1: drawn after the dose given at the same time",
     "OCC": "cycle, from 1",
@@ -33,6 +36,7 @@ IGNORE, COVARIATE = "IGNORE", "COVARIATE"
 # Units an assay may be reported in.
 ASSAYS = {
     "qpcr": ("copies/ug",),
+    "ddpcr": ("copies/ug",),
     "flow": ("cells/uL",),
     "wbc": ("cells/uL",),
     "bcell": ("cells/uL",),
@@ -70,6 +74,11 @@ ALIASES = {
     "YTYPE": "DVID",
     "GROUP": "ARM",
     "TINF": "DUR",
+    "DNA_UG": "EXAMINED",
+    "BLOOD_UL": "EXAMINED",
+    "ABL1": "EXAMINED",
+    "ABL1_COPIES": "EXAMINED",
+    "DROPLETS": "PARTITIONS",
 }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from ckin.dataset.column_map import ColumnMap
+from ckin.dataset.examined import EXAMINED
 from ckin.dataset.faults import quoted
 from ckin.dataset.header import Layout
 from ckin.dataset.patients import SPLIT_INFUSION_D
@@ -65,6 +66,9 @@ def notes_on_rows(
             if counts[reason, assay]:
                 number = counted(counts[reason, assay], f"{assay} value")
                 notes.append(f"{number} {what}")
+        if counts["limit of examined", assay]:
+            number = counted(counts["limit of examined", assay], f"{assay} sample")
+            notes.append(f"{number}: the limit is {EXAMINED[assay].says}")
     return notes
 
 

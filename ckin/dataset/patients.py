@@ -59,6 +59,8 @@ def put_together(
             after=row.after,
             cycle=row.cycle or max(before, default=1),
             row=row.row,
+            examined=row.examined,
+            partitions=row.partitions,
         )
         early = (row.time_d, row.after) <= (start, False)
         (baseline if early else samples).append(sample)

@@ -80,7 +80,8 @@ def recognised(path: Path, given: ColumnMap) -> Recognised | None:
     key = assay or given.assay or DEFAULT_ASSAY
     limits = {}
     smallest = _smallest_above_zero(table, value)
-    if key not in given.limits and "LIMIT" not in meant.values() and smallest:
+    stated = {"LIMIT", "EXAMINED"} & set(meant.values())
+    if key not in given.limits and not stated and smallest:
         limits = {key: smallest}
         notes.append(
             f"zeros have no limit in this file: read as below {smallest:g}, its "

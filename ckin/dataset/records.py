@@ -28,6 +28,9 @@ class Sample:
         after: drawn after the dose given at the same time.
         cycle: cycle (occasion) it belongs to, from 1.
         row: row of the file.
+        examined: how much was examined, in what the assay counts per
+            (`ckin.dataset.examined`); `None` when unknown.
+        partitions: partitions (droplets) of a ddPCR reaction; `None` when unknown.
     """
 
     time_d: float
@@ -38,6 +41,8 @@ class Sample:
     after: bool
     cycle: int
     row: int
+    examined: float | None = None
+    partitions: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

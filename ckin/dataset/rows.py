@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 
 from ckin.dataset.cells import parse_number
-from ckin.dataset.checks import Checks
+from ckin.dataset.checks import DOSE_COLUMNS, Checks
 from ckin.dataset.columns import ASSAYS, DEFAULT_ASSAY
 from ckin.dataset.faults import Faults, did_you_mean, quoted
 from ckin.dataset.header import Layout
@@ -65,6 +65,8 @@ class SampleRow:
     below: bool
     limit: float | None
     after: bool
+    examined: float | None = None
+    partitions: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,8 +245,17 @@ class Rows:
         return None if len(self._faults) > before else (lasts or 0.0) * self._days
 
     def _bare_reset(self, line: Line, reset: ResetRow) -> ResetRow:
-        self.check.nothing(line, ("AMT", "ADDL", "RATE", "DUR", "SS"), "on a reset")
+        self.check.nothing(line, DOSE_COLUMNS, "on a reset")
+        self._not_examined(line)
         return reset
+
+    def _not_examined(self, line: Line) -> None:
+        self.check.nothing(
+            line,
+            ("EXAMINED", "PARTITIONS"),
+            "where nothing was measured",
+            fix="clear it, or write EVID 0 if the row is an observation",
+        )
 
     def _cycle(self, line: Line) -> int | None:
         value = self.check.number(
@@ -259,6 +270,7 @@ class Rows:
         return None if value is None else int(value)
 
     def _dose(self, line: Line, patient: str, time_d: float) -> DoseRow | None:
+        self._not_examined(line)
         cycle = self._cycle(line)
         product = self._product(line)
         unit = self._units["AMT"]
@@ -319,7 +331,8 @@ class Rows:
         return None
 
     def _event(self, line: Line, patient: str, time_d: float) -> EventRow | None:
-        self.check.nothing(line, ("ADDL", "RATE", "DUR", "SS"), "on another event")
+        self.check.nothing(line, DOSE_COLUMNS[1:], "on another event")
+        self._not_examined(line)
         text = self._layout.text(line, "CMT")
         if text is None:
             self.counts["event without CMT"] += 1
@@ -342,9 +355,7 @@ class Rows:
         if self.check.flag(line, "MDV", "0 uses the value, 1 leaves it out"):
             self.counts["MDV"] += 1
             return None
-        self.check.nothing(
-            line, ("AMT", "ADDL", "RATE", "DUR", "SS"), "on an observation"
-        )
+        self.check.nothing(line, DOSE_COLUMNS, "on an observation")
         if self._layout.text(line, "CMT") is not None:
             self.counts["CMT of an observation"] += 1
         cycle = self._cycle(line)
@@ -357,9 +368,18 @@ class Rows:
         measured = self._values.read(line, assay)
         if assay is None or measured is None:
             return None
-        value, below, limit = measured
         return SampleRow(
-            line.row, patient, time_d, cycle, assay, value, below, limit, after
+            line.row,
+            patient,
+            time_d,
+            cycle,
+            assay,
+            measured.value,
+            measured.below,
+            measured.limit,
+            after,
+            measured.examined,
+            measured.partitions,
         )
 
     def _assay_of(self, line: Line) -> str | None:

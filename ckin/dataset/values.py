@@ -1,17 +1,30 @@
 """The value of an observation: a number, or that it lies below a detection limit."""
 
 import collections
+import dataclasses
 from collections.abc import Mapping
 
 from ckin.dataset.cells import parse_number
 from ckin.dataset.checks import Checks
 from ckin.dataset.columns import DEFAULT_ASSAY
+from ckin.dataset.examined import EXAMINED
 from ckin.dataset.faults import quoted
 from ckin.dataset.table import Line
 
 
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What was measured of a sample; the attributes are those of `Sample`."""
+
+    value: float
+    below: bool
+    limit: float | None
+    examined: float | None = None
+    partitions: int | None = None
+
+
 class Values:
-    """Reads DV, CENS and LIMIT.
+    """Reads DV, CENS, LIMIT, EXAMINED and PARTITIONS.
 
     Args:
         check: reads the cells.
@@ -30,10 +43,57 @@ class Values:
         self._check, self._units = check, units
         self._limits, self._counts = limits, counts
 
-    def read(
-        self, line: Line, assay: str | None
-    ) -> tuple[float, bool, float | None] | None:
-        """Value, whether it is below the limit, and the limit."""
+    def read(self, line: Line, assay: str | None) -> Measured | None:
+        """What the row says was measured; `None` where that is a fault."""
+        examined = self._examined(line, assay)
+        partitions = self._partitions(line, assay)
+        wrong = examined is None and self._check.layout.text(line, "EXAMINED")
+        # Where EXAMINED is a fault, that there is no limit is not another one.
+        measured = self._value(line, assay, 1.0 if wrong else examined)
+        if measured is None:
+            return None
+        return dataclasses.replace(measured, examined=examined, partitions=partitions)
+
+    def _examined(self, line: Line, assay: str | None) -> float | None:
+        """EXAMINED, of an assay that counts per something."""
+        if assay is not None and assay not in EXAMINED:
+            known = ", ".join(EXAMINED)
+            fix = f"clear it: {known} count per amount examined"
+            self._check.nothing(line, ("EXAMINED",), f"on a row of {assay}", fix)
+            return None
+        unit = EXAMINED[assay].unit if assay else "the unit of the assay"
+        return self._check.number(
+            line,
+            "EXAMINED",
+            expected=f"how much was examined, in {unit}, above 0",
+            above=0.0,
+        )
+
+    def _partitions(self, line: Line, assay: str | None) -> int | None:
+        """PARTITIONS, of a ddPCR reaction."""
+        if assay not in (None, "ddpcr"):
+            fix = "clear it, or write ddpcr in DVID if droplets were counted"
+            self._check.nothing(line, ("PARTITIONS",), f"on a row of {assay}", fix)
+            return None
+        count = self._check.number(
+            line,
+            "PARTITIONS",
+            expected="a whole number of partitions, 1 or more",
+            least=1.0,
+            whole=True,
+        )
+        return None if count is None else int(count)
+
+    def _limit_of(self, assay: str | None, examined: float | None) -> float | None:
+        """The limit that follows from what was examined, counted for the notes."""
+        if assay not in EXAMINED or examined is None:
+            return None
+        self._counts["limit of examined", assay] += 1
+        return EXAMINED[assay].limit(examined, self._units.get(assay, ""))
+
+    def _value(
+        self, line: Line, assay: str | None, examined: float | None
+    ) -> Measured | None:
         unit = self._units.get(assay or "", "")
         fix = f"write a concentration{' in ' + unit if unit else ''} or drop the row"
         stated = self._check.number(
@@ -47,7 +107,7 @@ class Values:
             return None
         limit = self._limits.get(assay or "") if stated is None else stated
         if self._censored(line):
-            return self._below(line, assay, limit)
+            return self._below(line, assay, limit, examined)
         if not self._check.layout.has("DV"):
             return None
         if self._check.layout.text(line, "DV") is None:
@@ -67,20 +127,23 @@ class Values:
             self._check.add(line, "DV", found, "a value of 0 or more", fix)
             return None
         if value == 0 and limit is None:
-            self._check.add(
-                line,
-                "DV",
-                "0 with no detection limit",
-                "a limit that a value of 0 is below",
-                f"--limit {assay or DEFAULT_ASSAY}=NUMBER, or a column LIMIT",
-            )
-            return None
+            limit = self._limit_of(assay, examined)
+            if limit is None:
+                self._check.add(
+                    line,
+                    "DV",
+                    "0 with no detection limit",
+                    "a limit that a value of 0 is below",
+                    _how_to_state_a_limit(assay),
+                )
+                return None
+            return Measured(limit, True, limit)
         if limit is not None and value < limit:
             if assay is not None:
                 kind = "zero" if value == 0 else "under the limit"
                 self._counts[kind, assay] += 1
-            return limit, True, limit
-        return value, False, limit
+            return Measured(limit, True, limit)
+        return Measured(value, False, limit)
 
     def _censored(self, line: Line) -> bool:
         text = self._check.layout.text(line, "CENS")
@@ -95,8 +158,12 @@ class Values:
         return value == 1
 
     def _below(
-        self, line: Line, assay: str | None, limit: float | None
-    ) -> tuple[float, bool, float | None] | None:
+        self,
+        line: Line,
+        assay: str | None,
+        limit: float | None,
+        examined: float | None,
+    ) -> Measured | None:
         """A value said to be below its limit, which the row or the map may state."""
         text = self._check.layout.text(line, "DV")
         value = None
@@ -110,19 +177,21 @@ class Values:
             )
             if value is None:
                 return None
-        if limit is None:
-            if not value:
-                self._check.add(
-                    line,
-                    "CENS",
-                    "1 with no detection limit",
-                    "LIMIT, or the limit as DV",
-                    f"--limit {assay or DEFAULT_ASSAY}=NUMBER, or a column LIMIT",
-                )
-                return None
+        if limit is None and value:
+            limit = value
             if assay is not None:
                 self._counts["DV as limit", assay] += 1
-            limit = value
+        elif limit is None:
+            limit = self._limit_of(assay, examined)
+        if limit is None:
+            self._check.add(
+                line,
+                "CENS",
+                "1 with no detection limit",
+                "LIMIT, or the limit as DV",
+                _how_to_state_a_limit(assay),
+            )
+            return None
         if value is not None and value > limit:
             self._check.add(
                 line,
@@ -132,4 +201,10 @@ class Values:
                 "write the limit of this sample in LIMIT, or CENS 0",
             )
             return None
-        return limit, True, limit
+        return Measured(limit, True, limit)
+
+
+def _how_to_state_a_limit(assay: str | None) -> str:
+    ways = f"--limit {assay or DEFAULT_ASSAY}=NUMBER, or a column LIMIT"
+    unit = EXAMINED[assay].unit if assay in EXAMINED else ""
+    return f"{ways}, or EXAMINED in {unit}" if unit else ways

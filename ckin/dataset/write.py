@@ -17,6 +17,8 @@ from ckin.protocol import INPUTS, LYMPHODEPLETION, Dose
 
 FIRST = ("ID", "TIME", "EVID", "AMT", "CMT")
 OBSERVED = ("DV", "DVID", "CENS", "LIMIT", "OCC", "AFTER")
+# Written where some sample has it.
+COUNTED = ("EXAMINED", "PARTITIONS")
 # Covariates that the reader knows without being told.
 KNOWN = ("WT", "ARM")
 SYNTHETIC = "# SYNTHETIC: simulated by ckin; no patient was measured."
@@ -57,7 +59,8 @@ def write_dataset(
         - set(KNOWN)
     )
     runs_in = any(d.duration_d for p in dataset.patients for d in p.doses)
-    names = [*FIRST, *(["DUR"] if runs_in else []), *OBSERVED, *KNOWN, *others]
+    names = [*FIRST, *(["DUR"] if runs_in else []), *OBSERVED, *_counted(dataset)]
+    names += [*KNOWN, *others]
     names += [] if ipred is None else ["IPRED"]
     text = io.StringIO()
     if dataset.synthetic:
@@ -145,6 +148,7 @@ def _rows(
 
 
 def _observed(sample: Sample, digits: int | None) -> dict[str, str]:
+    counted = {name: getattr(sample, name.lower()) for name in COUNTED}
     return {
         "EVID": "0",
         "DV": _number(sample.value, digits),
@@ -153,7 +157,17 @@ def _observed(sample: Sample, digits: int | None) -> dict[str, str]:
         "LIMIT": "" if sample.limit is None else _number(sample.limit, digits),
         "OCC": str(sample.cycle),
         "AFTER": str(int(sample.after)),
-    }
+    } | {name: _number(value) for name, value in counted.items() if value is not None}
+
+
+def _counted(dataset: Dataset) -> list[str]:
+    """The columns of what was examined that some sample has."""
+    samples = [s for p in dataset.patients for s in (*p.baseline, *p.samples)]
+    return [
+        name
+        for name in COUNTED
+        if any(getattr(sample, name.lower()) is not None for sample in samples)
+    ]
 
 
 def _per_kg(dataset: Dataset) -> bool:
@@ -194,7 +208,7 @@ def _input_levels(patient: Patient) -> Iterator[tuple[str, float, float]]:
             yield name, moment, max(levels, default=0.0)
 
 
-def _number(value: float | None, digits: int | None = None) -> str:
+def _number(value: float | int | None, digits: int | None = None) -> str:
     """Shortest text that reads back as the same number, or as the rounded one."""
     number = float(value or 0.0)
     if digits is not None:

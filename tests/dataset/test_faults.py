@@ -80,7 +80,7 @@ BAD = {
         row("1,7,0,.,.,40,qpr,0,25,1,70"), 4, "DVID", "did you mean qpcr?"
     ),
     "assay by number": Bad(
-        row("1,7,0,.,.,40,1,0,25,1,70"), 4, "DVID", "qpcr, flow, wbc, bcell"
+        row("1,7,0,.,.,40,1,0,25,1,70"), 4, "DVID", "qpcr, ddpcr, flow, wbc"
     ),
     "no assay": Bad(row("1,7,0,.,.,40,.,0,25,1,70"), 4, "DVID", "found nothing"),
     "no time": Bad(row("1,.,0,.,.,40,qpcr,0,25,1,70"), 4, "TIME", "found nothing"),
@@ -198,6 +198,33 @@ BAD = {
         "AGE",
         "a finite number",
         ColumnMap(covariates=("AGE",)),
+    ),
+    "nothing examined": Bad(
+        columns("EXAMINED", "0"), 3, "EXAMINED", "in ug of DNA, above 0"
+    ),
+    "nothing examined and nothing found": Bad(
+        f"{UNIT}ID,TIME,DV,EXAMINED\n1,7,0,-1\n", 3, "EXAMINED", "above 0"
+    ),
+    "examined by an assay that counts nothing": Bad(
+        "# unit il6 pg/mL\n" + columns("DVID,EXAMINED", "il6,5"),
+        4,
+        "EXAMINED",
+        "on a row of il6",
+    ),
+    "a dose examined": Bad(
+        "ID,TIME,AMT,CMT,DV,EXAMINED\n1,0,1e8,CART,.,5\n",
+        2,
+        "EXAMINED",
+        "where nothing was measured",
+    ),
+    "droplets of another assay": Bad(
+        columns("PARTITIONS", "20000"), 3, "PARTITIONS", "write ddpcr in DVID"
+    ),
+    "half a droplet": Bad(
+        "# unit ddpcr copies/ug\n" + columns("DVID,PARTITIONS", "ddpcr,0.5"),
+        4,
+        "PARTITIONS",
+        "a whole number of partitions",
     ),
     "unknown column": Bad(
         columns("AGE", "30"), 2, "AGE", "--map AGE=COVARIATE or --map AGE=IGNORE"

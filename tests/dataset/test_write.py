@@ -14,7 +14,7 @@ from ckin.errors import InputError
 from ckin.protocol import Dose, InputWindow, event_table
 
 
-UNITS = {"qpcr": "copies/ug", "flow": "cells/uL"}
+UNITS = {"qpcr": "copies/ug", "ddpcr": "copies/ug", "flow": "cells/uL"}
 LAST = 2 * 36_525.0  # how long the reader lets the last level of a TKI hold
 
 days = st.floats(0.01, 600.0)
@@ -34,13 +34,17 @@ def sample(time_d: float, value: float, limit: float | None, **words) -> Sample:
 
 @st.composite
 def samples(draw, time_d) -> Sample:
+    assay = draw(st.sampled_from(sorted(UNITS)))
+    partitions = st.none() | st.integers(1, 30_000)
     return sample(
         draw(time_d),
         draw(positive),
         draw(st.none() | positive),
-        assay=draw(st.sampled_from(sorted(UNITS))),
+        assay=assay,
         after=draw(st.booleans()),
         cycle=draw(st.integers(1, 4)),
+        examined=draw(st.none() | positive),
+        partitions=draw(partitions) if assay == "ddpcr" else None,
     )
 
 
