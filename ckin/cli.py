@@ -4,26 +4,17 @@ Exit codes: 0 done; 1 ran but did not converge (says what and why); 2 bad input 
 where, what was found and what was expected). A user's mistake never shows a traceback.
 """
 
-import contextlib
 import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
-from ckin import runtime
+from ckin import laboratory, runtime
 from ckin.errors import InputError
-from ckin.terminal import NOT_CONVERGED, SYNTHETIC, err, explained, out
+from ckin.terminal import NOT_CONVERGED, SYNTHETIC, err, explained, out, progress
 
 
 app = typer.Typer(
@@ -34,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(laboratory.commands)
 
 Map = Annotated[
     list[str],
@@ -206,7 +198,7 @@ def simulate(
     """Simulate virtual patients under a protocol, as a data file."""
     from ckin.simulation import simulate_to_file, simulate_to_netcdf
 
-    with explained(), _progress() as report:
+    with explained(), progress() as report:
         _check_writable(out_file.parent)
         streamed = out_file.suffix == ".nc"
         simulated = (simulate_to_netcdf if streamed else simulate_to_file)(
@@ -325,7 +317,7 @@ def fit(
             values=_assignments(set),
             grid_error=grid_error,
         )
-        with _progress() as report:
+        with progress() as report:
             result = run_fit(dataset, analysis, out_dir, report)
     _print_fit(result, out_dir)
     if not result.verdict.converged:
@@ -340,28 +332,6 @@ def _check_out_dir(folder: Path, force: bool) -> None:
             f"{folder} holds an earlier fit; choose another --out, or add --force"
         )
     _check_writable(folder if folder.exists() else folder.parent)
-
-
-@contextlib.contextmanager
-def _progress():
-    """A progress bar with a time estimate; yields a report(stage, done, total)."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err, transient=False) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=total)
-            progress.update(tasks[stage], completed=done, total=total)
-
-        yield report
 
 
 def _print_fit(result, folder: Path) -> None:
@@ -424,7 +394,7 @@ def demo(
 
     with explained():
         _check_writable(out_dir if out_dir.exists() else out_dir.parent)
-        with _progress() as report:
+        with progress() as report:
             results = run_demo(out_dir, report)
     for folder, result in results.fits.items():
         out.print()

@@ -1,0 +1,102 @@
+"""Wells of qPCR plates as records: standards, controls without template, samples.
+
+A Ct is the cycle at which a well's fluorescence crosses its threshold; `None` is a well
+that did not amplify.
+"""
+
+import dataclasses
+
+
+NG_PER_UG = 1000.0
+
+Ct = float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Standard:
+    """A well with a known number of copies.
+
+    Attributes:
+        copies: copies per reaction.
+        ct: cycles.
+        row: row of the file.
+    """
+
+    copies: float
+    ct: Ct
+    row: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Plate:
+    """One run of the instrument: what has one standard curve.
+
+    Attributes:
+        name: as the file spells it.
+        standards: in the order of the file.
+        controls: Ct of the wells without template (NTC).
+    """
+
+    name: str
+    standards: tuple[Standard, ...]
+    controls: tuple[Ct, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class CtSample:
+    """The replicate wells of one sample of a patient on one plate.
+
+    Attributes:
+        name: as the file spells it; samples of different plates may share one.
+        plate: name of the plate.
+        patient: ID.
+        time_d: days from the first infusion.
+        cycle: cycle (occasion) it belongs to; `None` when the file does not say.
+        dna_ng: DNA that went into each reaction, ng.
+        cts: one per well, in the order of the file.
+        row: row of the first well.
+    """
+
+    name: str
+    plate: str
+    patient: str
+    time_d: float
+    cycle: int | None
+    dna_ng: float
+    cts: tuple[Ct, ...]
+    row: int
+
+    @property
+    def dna_ug(self) -> float:
+        """DNA per reaction, µg."""
+        return self.dna_ng / NG_PER_UG
+
+    @property
+    def amplified(self) -> tuple[float, ...]:
+        """Ct of the wells that have one."""
+        return tuple(ct for ct in self.cts if ct is not None)
+
+
+@dataclasses.dataclass(frozen=True)
+class CtData:
+    """The plates of one file.
+
+    Attributes:
+        path: the file as it was named.
+        plates: in the order of the file.
+        samples: in the order of the file.
+        synthetic: the file says that no patient was measured.
+        notes: what was left out or read in a particular way, with counts.
+        sha256: of the bytes of the file; "" when there was none.
+    """
+
+    path: str
+    plates: tuple[Plate, ...]
+    samples: tuple[CtSample, ...]
+    synthetic: bool = False
+    notes: tuple[str, ...] = ()
+    sha256: str = ""
+
+    def of_plate(self, name: str) -> tuple[CtSample, ...]:
+        """Samples on one plate."""
+        return tuple(sample for sample in self.samples if sample.plate == name)
