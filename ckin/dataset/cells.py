@@ -15,7 +15,10 @@ _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _SLIPS = (
     (r"[+-]?\d+,\d+", "write decimals with a point, and thousands without a comma"),
     (r"[<≤].*", "a value below its limit is CENS 1 with the limit in LIMIT"),
-    (r"\d+[-/.]\d+[-/.]\d+.*", "write days from the first infusion, not a date"),
+    (
+        r"\d+[-/.]\d+[-/.]\d+.*",
+        "write days from the first infusion, not a date, or name the column DATE",
+    ),
     (r"#[A-Z/0_]+[!?A]?", "a spreadsheet's error value: mend the formula there"),
 )
 # What a spreadsheet shows for a formula that failed.

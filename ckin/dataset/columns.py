@@ -7,6 +7,8 @@ from ckin.units import canonical_unit
 COLUMNS = {
     "ID": "patient",
     "TIME": "days from the first infusion (hours with the unit TIME hour)",
+    "DATE": "date, and time of day if known (2024-03-01T10:30), instead of TIME",
+    "CLOCK": "time of day (10:30) of DATE; TIME may hold it too",
     "EVID": "0 observation, 1 dose, 2 other event, 3 reset, 4 reset and dose",
     "AMT": "dose in cells (cells/kg with the unit AMT cells/kg); level of an input, "
     "0 to 1",
@@ -31,6 +33,8 @@ COLUMNS = {
     "ARM": "treatment arm, kept as a text covariate",
     "IPRED": "a prediction, not read",
 }
+# A time beyond a century is a slip, or a date as a spreadsheet stores it.
+LONGEST_D = 36_525.0
 IGNORE, COVARIATE = "IGNORE", "COVARIATE"
 
 # Units an assay may be reported in.
@@ -49,7 +53,9 @@ COLUMN_UNITS = {
     "TIME": ("day", "hour"),
     "WT": ("kg",),
 }
-UNITS = ASSAYS | COLUMN_UNITS
+# How 03/04/2024 is to be read; other dates can be read in one way only.
+DATE_ORDERS = ("DMY", "MDY")
+UNITS = ASSAYS | COLUMN_UNITS | {"DATE": DATE_ORDERS}
 DEFAULT_ASSAY = "qpcr"
 
 # What other files call our columns.
@@ -60,6 +66,11 @@ ALIASES = {
     "USUBJID": "ID",
     "DAY": "TIME",
     "DAYS": "TIME",
+    "DATETIME": "DATE",
+    "VISIT_DATE": "DATE",
+    "SAMPLE_DATE": "DATE",
+    "COLLECTION_DATE": "DATE",
+    "TIME_OF_DAY": "CLOCK",
     "CONC": "DV",
     "VALUE": "DV",
     "AVAL": "DV",
@@ -96,6 +107,10 @@ def check_unit(key: str, text: str) -> tuple[str, tuple[str, str] | None]:
         text: the unit as it was written.
     """
     expected = " or ".join(UNITS[key])
+    if key == "DATE":
+        order = text.strip().upper()
+        problem = (f"{key} in {expected}", "say whether the day or the month is first")
+        return order, None if order in DATE_ORDERS else problem
     try:
         unit = canonical_unit(text)
     except ValueError:

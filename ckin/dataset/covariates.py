@@ -8,6 +8,7 @@ from ckin.dataset.cells import (
     present,
     spreadsheet_error,
 )
+from ckin.dataset.dates import looks_like_a_date
 from ckin.dataset.faults import Faults, quoted
 from ckin.dataset.header import Layout
 from ckin.dataset.records import counted
@@ -34,6 +35,11 @@ def read_covariates(
             if text is None:
                 continue
             column = spelled.get(name, name)
+            if looks_like_a_date(text):
+                # What is read may be written again, and dates must not be.
+                fix = "ignore the column, or write the age or the days instead"
+                faults.add(line.row, column, "a date", "a number or a word", fix)
+                continue
             if spreadsheet_error(text):
                 faults.add(line.row, column, quoted(text), *NO_ERROR_VALUE)
                 continue

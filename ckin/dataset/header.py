@@ -115,6 +115,8 @@ def lay_out(table: Table, columns: ColumnMap, faults: Faults) -> Layout:
         else:
             where[at] = value
     for column in REQUIRED:
+        if column == "TIME" and "DATE" in position:
+            continue
         if column not in position:
             faults.add(
                 table.header_row,

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
+from ckin.dataset.columns import LONGEST_D
 from ckin.dataset.faults import Faults, quoted
 from ckin.dataset.header import Layout
 from ckin.dataset.records import Patient, Sample, first_infusion
 from ckin.dataset.rows import (
-    LONGEST_D,
     DoseRow,
     EventRow,
     Record,

@@ -15,6 +15,7 @@ from ckin.dataset.columns import (
     unit_key,
 )
 from ckin.dataset.covariates import check_weights, read_covariates
+from ckin.dataset.dates import days_of
 from ckin.dataset.faults import DataError, Faults, did_you_mean, quoted
 from ckin.dataset.header import Layout, lay_out
 from ckin.dataset.notes import notes_on_patients, notes_on_rows
@@ -62,14 +63,18 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
         raise DataError(tuple(faults))
     layout = lay_out(table, both, faults)
     units = _units(table, side, given, faults)
+    wanted = [line for line in table.lines if layout.wanted(line)]
+    dated, date_notes = None, []
+    if layout.has("DATE"):
+        dated, date_notes = days_of(wanted, layout, units.get("DATE"), faults)
     rows = Rows(
         layout,
         units={"AMT": COLUMN_UNITS["AMT"][0]} | units,
         limits=dict(both.limits),
         assay=both.assay,
         faults=faults,
+        dated=dated,
     )
-    wanted = [line for line in table.lines if layout.wanted(line)]
     records = [record for line in wanted for record in rows.read(line)]
     covariates, covariate_notes = read_covariates(wanted, layout, rows, faults)
     _every_unit_stated(rows, layout, units, faults)
@@ -104,7 +109,7 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
         notes=(),
         sha256=table.sha256,
     )
-    notes += (*table.notes, *layout.notes)
+    notes += (*table.notes, *layout.notes, *date_notes)
     notes += notes_on_rows(table, layout, rows, wanted, both, units)
     notes += covariate_notes
     notes += notes_on_patients(dataset, doses, layout)

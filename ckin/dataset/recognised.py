@@ -29,6 +29,8 @@ VALUES = {
 }
 # Columns that say what was sampled; levels of different materials are never mixed.
 MATERIALS = ("MATRIX", "SPECIMEN", "SPEC", "PCSPEC", "SAMPLE_TYPE", "MATERIAL")
+# Without doses there is no day to count dates from.
+DATED = {"DATE", "CLOCK"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,10 +108,11 @@ def recognised(path: Path, given: ColumnMap) -> Recognised | None:
 
 def _meant(header: tuple[str, ...]) -> dict[str, str]:
     """Column of the file -> column of ckin; its own names go first."""
-    meant = {name: name.upper() for name in header if name.upper() in COLUMNS}
+    known = set(COLUMNS) - DATED
+    meant = {name: name.upper() for name in header if name.upper() in known}
     for name in header:
         target = "DV" if name.upper() in VALUES else ALIASES.get(name.upper())
-        if target is not None and target not in meant.values():
+        if target in known and target not in meant.values():
             meant.setdefault(name, target)
     return meant
 

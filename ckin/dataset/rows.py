@@ -7,11 +7,11 @@ a particular way without being a fault is counted, for the notes of the data set
 import collections
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ckin.dataset.cells import NO_ERROR_VALUE, parse_number, spreadsheet_error
 from ckin.dataset.checks import DOSE_COLUMNS, Checks
-from ckin.dataset.columns import ASSAYS, DEFAULT_ASSAY
+from ckin.dataset.columns import ASSAYS, DEFAULT_ASSAY, LONGEST_D
 from ckin.dataset.faults import Faults, did_you_mean, quoted
 from ckin.dataset.header import Layout
 from ckin.dataset.table import Line
@@ -28,8 +28,6 @@ EVIDS = {
     3: "reset",
     4: "reset and dose",
 }
-# A time beyond a century is a slip, or a date as a spreadsheet stores it.
-LONGEST_D = 36_525.0
 # ADDL beyond this is a slip; nobody is given so many cell doses.
 MOST_FURTHER_DOSES = 1000
 # OCC beyond this is no cycle of cell doses but something else, a visit or a date.
@@ -102,6 +100,9 @@ class Rows:
         first_row: assay -> the first row that has it.
         patients: patient -> its first row, in the order of the file.
         apart: patients whose rows are not together.
+
+    Args:
+        dated: row -> days from the first infusion, of a file with dates.
     """
 
     def __init__(
@@ -112,7 +113,9 @@ class Rows:
         limits: dict[str, float],
         assay: str | None,
         faults: Faults,
+        dated: Mapping[int, float] | None = None,
     ):
+        self._dated = dated
         self._layout = layout
         self._units = units
         self._assay = assay or DEFAULT_ASSAY
@@ -141,18 +144,9 @@ class Rows:
                 "drop one; replicates: number them in a column, and ignore that",
             )
         patient = self._patient(line)
-        longest = LONGEST_D / self._days
-        time = self.check.needed(
-            line,
-            "TIME",
-            "days from the first infusion, a number within a century",
-            least=-longest,
-            most=longest,
-        )
-        if time is not None:
-            time *= self._days
-            if patient is not None:
-                self._in_order(line, patient, time)
+        time = self._time(line)
+        if time is not None and patient is not None:
+            self._in_order(line, patient, time)
         kind = self._kind(line)
         # Without a patient or a time the rest of the row is still checked.
         who, when = patient or "", math.nan if time is None else time
@@ -169,6 +163,20 @@ class Rows:
         if not complete or len(self._faults) > before:
             return ()
         return tuple(record for record in records if record is not None)
+
+    def _time(self, line: Line) -> float | None:
+        """Days from the first infusion; without a date, that is a fault already."""
+        if self._dated is not None:
+            return self._dated.get(line.row)
+        longest = LONGEST_D / self._days
+        time = self.check.needed(
+            line,
+            "TIME",
+            "days from the first infusion, a number within a century",
+            least=-longest,
+            most=longest,
+        )
+        return None if time is None else time * self._days
 
     def _patient(self, line: Line) -> str | None:
         patient = self._layout.text(line, "ID")
@@ -188,14 +196,15 @@ class Rows:
     def _in_order(self, line: Line, patient: str, time_d: float) -> None:
         last = self._last.get(patient)
         if last is not None and time_d < last[0]:
+            column = "TIME" if self._dated is None else "DATE"
             self.check.add(
                 line,
-                "TIME",
-                f"{quoted(self._layout.text(line, 'TIME'))}, earlier than row "
+                column,
+                f"{quoted(self._layout.text(line, column))}, earlier than row "
                 f"{last[1]} of patient {quoted(patient)}",
                 "rows of a patient in order of time",
-                "sort them by ID and TIME, correct the time, or give each course of "
-                "treatment an ID of its own",
+                f"sort them by ID and {column}, correct the time, or give each course "
+                "of treatment an ID of its own",
             )
         self._last[patient] = (time_d, line.row)
 

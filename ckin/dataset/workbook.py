@@ -142,6 +142,7 @@ def _text(value: object) -> str:
         return str(value).upper()
     if isinstance(value, datetime.datetime):
         midnight = value.time() == datetime.time()
+        # A date without a time of day is stored as midnight.
         return (value.date() if midnight else value).isoformat()
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ckin.dataset.cells import MISSING
+from ckin.dataset.columns import LONGEST_D
 from ckin.dataset.records import Dataset, Patient, Sample
-from ckin.dataset.rows import LONGEST_D
 from ckin.errors import InputError
 from ckin.protocol import INPUTS, LYMPHODEPLETION, Dose
 
