@@ -32,6 +32,14 @@ def present(cell: str) -> str | None:
     return None if cell.upper() in MISSING else cell
 
 
+def plain_code(text: str) -> str:
+    """A code as it is looked up: 1, 1.0 and 01 are the same one."""
+    value, _, _ = parse_number(text)
+    if value is None or abs(value) >= 1e15 or value != int(value):
+        return text
+    return str(int(value))
+
+
 def spreadsheet_error(text: str) -> bool:
     """Whether a text starts with what a spreadsheet shows for a failed formula."""
     return text.startswith(_ERRORS)

@@ -7,29 +7,13 @@ a side file that lies beside the table under its name (`trial.toml` by `trial.cs
 """
 
 import dataclasses
-import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-from ckin.dataset.columns import (
-    ALIASES,
-    ASSAYS,
-    COLUMNS,
-    COVARIATE,
-    IGNORE,
-    UNITS,
-    check_unit,
-    unit_key,
-)
+from ckin.dataset.columns import COLUMNS, COVARIATE, IGNORE
+from ckin.dataset.draft import SIDE_FILE_KEYS, Draft
 from ckin.dataset.faults import Faults, did_you_mean, nearest, quoted
-
-
-# Entries of a side file.
-_TABLES = ("columns", "units", "limits", "where")
-_LISTS = ("ignore", "covariates")
-SIDE_FILE_KEYS = (*_TABLES, *_LISTS, "assay")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +31,10 @@ class ColumnMap:
         ignore: columns of the file not to read.
         covariates: columns of the file to keep as covariates.
         assay: assay of every observation of a file without DVID.
+        codes: column (DVID, CMT, ID, ARM, a covariate) -> code -> what it stands for,
+            for files in which words are numbers.
+        log: columns (DV, LIMIT) that hold natural logarithms.
+        log10: columns that hold decimal logarithms.
 
     Raises:
         DataError: a name, unit or number is not one that ckin knows.
@@ -59,10 +47,13 @@ class ColumnMap:
     ignore: tuple[str, ...] = ()
     covariates: tuple[str, ...] = ()
     assay: str | None = None
+    codes: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    log: tuple[str, ...] = ()
+    log10: tuple[str, ...] = ()
 
     def __post_init__(self):
         faults = Faults("column map")
-        draft = _Draft(faults)
+        draft = Draft(faults)
         draft.read(
             {
                 "columns": self.rename,
@@ -71,6 +62,9 @@ class ColumnMap:
                 "where": self.where,
                 "ignore": self.ignore,
                 "covariates": self.covariates,
+                "codes": self.codes,
+                "log": self.log,
+                "log10": self.log10,
             }
             | ({} if self.assay is None else {"assay": self.assay})
         )
@@ -103,7 +97,7 @@ class ColumnMap:
             DataError: with every option that cannot be used.
         """
         faults = Faults("option")
-        draft, side = _Draft(faults), cls()
+        draft, side = Draft(faults), cls()
         for entry in map:
             if entry.endswith(".toml") and "=" not in entry:
                 side = (read_side_file(Path(entry), faults) or cls()).over(side)
@@ -161,6 +155,9 @@ class ColumnMap:
             ignore=tuple(c for c, target in written if target == IGNORE),
             covariates=tuple(c for c, target in written if target == COVARIATE),
             assay=self.assay or other.assay,
+            codes={**other.codes, **self.codes},
+            log=self.log or tuple(c for c in other.log if c not in self.log10),
+            log10=self.log10 or tuple(c for c in other.log10 if c not in self.log),
         )
 
 
@@ -212,178 +209,10 @@ def read_side_file(
         notes.append(f"{path.name}: {', '.join(other)} not read")
     if notes is not None and entries:
         notes.append(f"{path.name}: {', '.join(entries)} read from this side file")
-    draft = _Draft(own)
+    draft = Draft(own)
     draft.read(entries)
     faults.extend(own)
     return None if len(own) else ColumnMap(**draft.fields())
-
-
-class _Draft:
-    """A column map in the making: entries are checked as they are added."""
-
-    def __init__(self, faults: Faults):
-        self._faults = faults
-        self._targets: dict[str, tuple[str, str]] = {}
-        self._units: dict[str, str] = {}
-        self._limits: dict[str, float] = {}
-        self._where: dict[str, str] = {}
-        self._assay: str | None = None
-
-    def fields(self) -> dict[str, Any]:
-        """Fields of the `ColumnMap`."""
-        written = self._targets.values()
-        return {
-            "rename": {c: target for c, target in written if target in COLUMNS},
-            "units": self._units,
-            "limits": self._limits,
-            "where": self._where,
-            "ignore": tuple(c for c, target in written if target == IGNORE),
-            "covariates": tuple(c for c, target in written if target == COVARIATE),
-            "assay": self._assay,
-        }
-
-    def read(self, entries: Mapping[str, Any]) -> None:
-        """Take the tables and lists of a side file."""
-        adders = {
-            "columns": self.column,
-            "units": self.unit,
-            "limits": self.limit,
-            "where": self.condition,
-        }
-        for name in _TABLES:
-            table = entries.get(name, {})
-            if not isinstance(table, Mapping):
-                self._wrong(
-                    name, table, f"a table [{name}]", "write NAME = VALUE in it"
-                )
-                continue
-            for key, value in table.items():
-                if name == "limits" or isinstance(value, str):
-                    adders[name](key, value)
-                else:
-                    self._wrong(
-                        f"{name}.{key}",
-                        value,
-                        "a text in quotation marks",
-                        "quote it; lists such as ignore go above the first [table]",
-                    )
-        for name, target in (("ignore", IGNORE), ("covariates", COVARIATE)):
-            columns = entries.get(name, ())
-            whole = isinstance(columns, list | tuple)
-            if not whole or not all(isinstance(column, str) for column in columns):
-                self._wrong(name, columns, "a list of columns", f'{name} = ["COLUMN"]')
-                continue
-            for column in columns:
-                self.column(column, target)
-        if "assay" in entries:
-            assay = entries["assay"]
-            if isinstance(assay, str):
-                self.one_assay(assay)
-            else:
-                self._wrong("assay", assay, "the name of an assay", 'assay = "qpcr"')
-
-    def column(self, column: str, target: str) -> None:
-        """`column` of the file is `target`."""
-        name = target.strip().upper()
-        known = (*COLUMNS, COVARIATE, IGNORE)
-        key = column.strip().casefold()
-        if name not in known:
-            self._wrong(
-                column,
-                target,
-                f"one of {', '.join(known)}",
-                did_you_mean(target, known, ALIASES)
-                + f"{column}=COVARIATE keeps a column under its own name",
-            )
-            return
-        before = self._targets.get(key)
-        if before is not None and before[1] != name:
-            self._wrong(column, name, f"{before[1]}, as before", "name a column once")
-            return
-        twin = next(
-            (c for k, (c, t) in self._targets.items() if t == name and k != key), None
-        )
-        if name in COLUMNS and twin is not None:
-            self._wrong(
-                column,
-                name,
-                f"one column to be {name}; {quoted(twin)} is",
-                f"drop one, or {column}=IGNORE",
-            )
-            return
-        self._targets[key] = (column.strip(), name)
-
-    def unit(self, key: str, unit: str) -> None:
-        """`key`, an assay or a column, is in `unit`."""
-        name = unit_key(key)
-        if name is None:
-            self._wrong(
-                key,
-                key,
-                f"one of {', '.join(UNITS)}",
-                did_you_mean(key, UNITS, ALIASES)
-                + "a unit is of an assay, AMT or TIME",
-            )
-            return
-        spelled, problem = check_unit(name, unit)
-        if problem:
-            self._wrong(key, unit, *problem)
-        elif self._units.get(name, spelled) != spelled:
-            self._wrong(key, unit, f"{self._units[name]}, as before", "state it once")
-        else:
-            self._units[name] = spelled
-
-    def limit(self, assay: str, limit: Any) -> None:
-        """Values of `assay` under `limit` are below detection."""
-        name = self._known_assay(assay)
-        if isinstance(limit, str):
-            try:
-                value = float(limit)
-            except ValueError:
-                value = math.nan
-        else:
-            numeric = isinstance(limit, int | float) and not isinstance(limit, bool)
-            value = float(limit) if numeric else math.nan
-        if not (math.isfinite(value) and value > 0):
-            self._wrong(
-                assay,
-                limit,
-                "a detection limit, a number above 0",
-                f"for example {name or 'qpcr'}=25, in the unit of the assay",
-            )
-        elif name is not None:
-            self._limits[name] = value
-
-    def condition(self, column: str, value: str) -> None:
-        """Only rows with `value` in `column` are read."""
-        column, value = column.strip(), value.strip()
-        before = self._where.setdefault(column, value)
-        if before != value:
-            self._wrong(
-                column,
-                value,
-                f"one value; {quoted(before)} was asked for too",
-                "read the file once for each value",
-            )
-
-    def one_assay(self, assay: str) -> None:
-        """Every observation is of `assay`."""
-        self._assay = self._known_assay(assay)
-
-    def _known_assay(self, assay: str) -> str | None:
-        name = assay.strip().lower()
-        if name in ASSAYS:
-            return name
-        self._wrong(
-            assay,
-            assay,
-            f"one of {', '.join(ASSAYS)}",
-            did_you_mean(assay, ASSAYS) + "name an assay that ckin knows",
-        )
-        return None
-
-    def _wrong(self, column: str, found: Any, expected: str, fix: str) -> None:
-        self._faults.add(None, column, quoted(found), expected, fix)
 
 
 def _pair(

@@ -1,5 +1,6 @@
 """The words a file may use: columns, assays, and the units of each."""
 
+from ckin.protocol import INPUTS, LYMPHODEPLETION
 from ckin.units import canonical_unit
 
 
@@ -14,6 +15,7 @@ COLUMNS = {
     "0 to 1",
     "CMT": "product of a dose (CART, FTC); other event (LD; an input: TKI, DASATINIB, "
     "IMATINIB, TOCILIZUMAB, STEROID)",
+    "LEVEL": "level of an input, 0 to 1, where AMT is kept for doses",
     "ADDL": "number of further doses like this one",
     "II": "time between them",
     "RATE": "amount that runs in per unit of TIME; 0: all at once",
@@ -32,7 +34,10 @@ COLUMNS = {
     "WT": "body weight in kg",
     "ARM": "treatment arm, kept as a text covariate",
     "IPRED": "a prediction, not read",
+    "C": "C: the row is a comment and left out",
 }
+# EVID 2: what CMT may say.
+OTHER_EVENTS = (LYMPHODEPLETION, *(name.upper() for name in INPUTS))
 # A time beyond a century is a slip, or a date as a spreadsheet stores it.
 LONGEST_D = 36_525.0
 IGNORE, COVARIATE = "IGNORE", "COVARIATE"
@@ -58,8 +63,29 @@ DATE_ORDERS = ("DMY", "MDY")
 UNITS = ASSAYS | COLUMN_UNITS | {"DATE": DATE_ORDERS}
 DEFAULT_ASSAY = "qpcr"
 
-# What other files call our columns.
-ALIASES = {
+# What Monolix calls our columns; read without being told.
+MONOLIX = {
+    "Y": "DV",
+    "OBSERVATION": "DV",
+    "YTYPE": "DVID",
+    "OBSERVATION ID": "DVID",
+    "CENSORING": "CENS",
+    "AMOUNT": "AMT",
+    "ADM": "CMT",
+    "ADMINISTRATION ID": "CMT",
+    "ADDITIONAL DOSES": "ADDL",
+    "INTERDOSE INTERVAL": "II",
+    "INFUSION RATE": "RATE",
+    "INFUSION DURATION": "DUR",
+    "TINF": "DUR",
+    "STEADY STATE": "SS",
+    "EVENT ID": "EVID",
+    "IGNORED OBSERVATION": "MDV",
+    "IGNORED LINE": "C",
+    "OCCASION": "OCC",
+}
+# What other files call our columns: a guess, for messages.
+ALIASES = MONOLIX | {
     "PATIENT": "ID",
     "SUBJECT": "ID",
     "SUBJID": "ID",
@@ -74,7 +100,6 @@ ALIASES = {
     "CONC": "DV",
     "VALUE": "DV",
     "AVAL": "DV",
-    "Y": "DV",
     "DOSE": "AMT",
     "WEIGHT": "WT",
     "BLQ": "CENS",
@@ -82,15 +107,19 @@ ALIASES = {
     "LLOQ": "LIMIT",
     "CYCLE": "OCC",
     "ASSAY": "DVID",
-    "YTYPE": "DVID",
     "GROUP": "ARM",
-    "TINF": "DUR",
     "DNA_UG": "EXAMINED",
     "BLOOD_UL": "EXAMINED",
     "ABL1": "EXAMINED",
     "ABL1_COPIES": "EXAMINED",
     "DROPLETS": "PARTITIONS",
 }
+
+
+def standard_name(name: str) -> str | None:
+    """The column of ckin that a column is by its name, or `None`."""
+    upper = name.upper()
+    return upper if upper in COLUMNS else MONOLIX.get(upper.replace("_", " "))
 
 
 def unit_key(text: str) -> str | None:

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from ckin.dataset.cells import (
     NO_ERROR_VALUE,
     parse_number,
-    present,
     spreadsheet_error,
 )
 from ckin.dataset.dates import looks_like_a_date
@@ -31,7 +30,7 @@ def read_covariates(
     for line in lines:
         patient = layout.text(line, "ID")
         for name, at in places.items():
-            text = present(line.cells[at])
+            text = layout.cell(line, at)
             if text is None:
                 continue
             column = spelled.get(name, name)

@@ -1,10 +1,17 @@
 """The row of column names: what each column of a table is."""
 
 import dataclasses
+from collections.abc import Mapping
 
-from ckin.dataset.cells import present
+from ckin.dataset.cells import plain_code, present
 from ckin.dataset.column_map import ColumnMap
-from ckin.dataset.columns import ALIASES, COLUMNS, COVARIATE, IGNORE
+from ckin.dataset.columns import (
+    ALIASES,
+    COLUMNS,
+    COVARIATE,
+    IGNORE,
+    standard_name,
+)
 from ckin.dataset.faults import Faults, did_you_mean, nearest, quoted
 from ckin.dataset.table import Line, Table
 
@@ -22,6 +29,7 @@ class Layout:
         covariates: covariate, as the file spells it -> place in a row.
         where: place in a row -> the value it must have.
         notes: columns that are not read.
+        codes: place in a row -> code -> what it stands for.
     """
 
     position: dict[str, int]
@@ -29,6 +37,7 @@ class Layout:
     covariates: dict[str, int]
     where: dict[int, str]
     notes: tuple[str, ...]
+    codes: Mapping[int, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
     def has(self, column: str) -> bool:
         """Whether the file has the ckin column `column`."""
@@ -41,7 +50,14 @@ class Layout:
     def text(self, line: Line, column: str) -> str | None:
         """The cell of a ckin column, or `None` if it is missing."""
         at = self.position.get(column)
-        return None if at is None else present(line.cells[at])
+        return None if at is None else self.cell(line, at)
+
+    def cell(self, line: Line, at: int) -> str | None:
+        """A cell, or what it stands for; `None` if it is missing."""
+        text = present(line.cells[at])
+        if text is None or at not in self.codes:
+            return text
+        return self.codes[at].get(plain_code(text), text)
 
     def wanted(self, line: Line) -> bool:
         """Whether a row has the values that `where` asks for."""
@@ -80,8 +96,7 @@ def lay_out(table: Table, columns: ColumnMap, faults: Faults) -> Layout:
                 "rename or remove one of them",
             )
             continue
-        standard = name.upper() if name.upper() in COLUMNS else None
-        target = targets[key][1] if key in targets else standard
+        target = targets[key][1] if key in targets else standard_name(name)
         if target in (IGNORE, "IPRED"):
             unread.append(name)
         elif target == COVARIATE:
@@ -114,6 +129,21 @@ def lay_out(table: Table, columns: ColumnMap, faults: Faults) -> Layout:
             _absent(table, name, faults)
         else:
             where[at] = value
+    codes = {}
+    for name, meanings in columns.codes.items():
+        at = names.get(name.casefold()) if name not in COLUMNS else position.get(name)
+        if at is None:
+            notes.append(f"codes of {name}: there is no such column")
+        else:
+            codes[at] = meanings
+    monolix = [
+        f"{spelled[column]} read as {column}"
+        for column in position
+        if spelled[column].casefold() not in targets
+        and spelled[column].upper() != column
+    ]
+    if monolix:
+        notes.append(f"columns in the words of Monolix: {', '.join(monolix)}")
     for column in REQUIRED:
         if column == "TIME" and "DATE" in position:
             continue
@@ -127,7 +157,7 @@ def lay_out(table: Table, columns: ColumnMap, faults: Faults) -> Layout:
             )
     if unread:
         notes.append(f"columns not read: {', '.join(unread)}")
-    return Layout(position, spelled, covariates, where, tuple(notes))
+    return Layout(position, spelled, covariates, where, tuple(notes), codes)
 
 
 def _absent(table: Table, name: str, faults: Faults) -> None:

@@ -19,10 +19,11 @@ def notes_on_rows(
     wanted: list[Line],
     columns: ColumnMap,
     units: Mapping[str, str],
+    comments: int,
 ) -> list[str]:
     """What was said, left out and assumed of rows."""
     notes = []
-    left = len(table.lines) - len(wanted)
+    left = len(table.lines) - len(wanted) - comments
     for at, value in layout.where.items():
         notes.append(f"only rows where {table.header[at]} is {quoted(value)}")
     if left:
@@ -31,12 +32,18 @@ def notes_on_rows(
         also = f", and {counted(gone, 'patient')} with them" if gone else ""
         notes.append(f"{counted(left, 'row')} left out by that{also}")
     counts = rows.counts
+    if comments:
+        notes.append(f"{counted(comments, 'row')} with C in column C left out")
     if not layout.has("EVID"):
         notes.append("no column EVID: rows with AMT above 0 are doses")
     if not layout.has("DVID") and rows.first_row:
         (assay,) = rows.first_row
         said = "as asked" if columns.assay else "by default"
         notes.append(f"no column DVID: every value is {assay}, {said}")
+    for name, what in (("log", "natural"), ("log10", "decimal")):
+        held = [column for column in getattr(columns, name) if layout.has(column)]
+        if held:
+            notes.append(f"{' and '.join(held)} read as {what} logarithms, as asked")
     if layout.has("AMT") and "AMT" not in units:
         notes.append("AMT is taken to be in cells: no unit is stated")
     if units.get("TIME") == "hour":
@@ -61,6 +68,7 @@ def notes_on_rows(
         for reason, what in (
             ("zero", "of 0 taken as below the limit"),
             ("under the limit", "above 0 and under the limit taken as below it"),
+            ("lower bound", "with CENS 1 and LIMIT 0, Monolix's lower bound: below DV"),
             ("DV as limit", "with CENS 1 and no limit: DV taken as the limit"),
         ):
             if counts[reason, assay]:

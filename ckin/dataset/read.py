@@ -10,14 +10,17 @@ from ckin.dataset.columns import (
     ALIASES,
     COLUMN_UNITS,
     COLUMNS,
+    MONOLIX,
     UNITS,
     check_unit,
     unit_key,
 )
 from ckin.dataset.covariates import check_weights, read_covariates
 from ckin.dataset.dates import days_of
+from ckin.dataset.draft import LOGS
 from ckin.dataset.faults import DataError, Faults, did_you_mean, quoted
 from ckin.dataset.header import Layout, lay_out
+from ckin.dataset.marks import check_codes, comment_rows
 from ckin.dataset.notes import notes_on_patients, notes_on_rows
 from ckin.dataset.patients import check_cycles, input_windows, put_together
 from ckin.dataset.records import Dataset
@@ -57,13 +60,17 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
         faults.raise_any()
     given = columns or ColumnMap()
     both = given.over(side or ColumnMap())
-    known = {*COLUMNS, *(key.upper() for key in both.targets())}
+    known = {*COLUMNS, *MONOLIX, *(key.upper() for key in both.targets())}
     table = read_table(path, known | {name.upper() for name in both.where}, faults)
     if table is None:
         raise DataError(tuple(faults))
     layout = lay_out(table, both, faults)
     units = _units(table, side, given, faults)
-    wanted = [line for line in table.lines if layout.wanted(line)]
+    comments = comment_rows(table, layout, faults)
+    wanted = [
+        line for line in table.lines if layout.wanted(line) and line.row not in comments
+    ]
+    check_codes(wanted, layout, faults)
     dated, date_notes = None, []
     if layout.has("DATE"):
         dated, date_notes = days_of(wanted, layout, units.get("DATE"), faults)
@@ -73,6 +80,7 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
         limits=dict(both.limits),
         assay=both.assay,
         faults=faults,
+        logs={column: name for name in LOGS for column in getattr(both, name)},
         dated=dated,
     )
     records = [record for line in wanted for record in rows.read(line)]
@@ -110,7 +118,7 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
         sha256=table.sha256,
     )
     notes += (*table.notes, *layout.notes, *date_notes)
-    notes += notes_on_rows(table, layout, rows, wanted, both, units)
+    notes += notes_on_rows(table, layout, rows, wanted, both, units, len(comments))
     notes += covariate_notes
     notes += notes_on_patients(dataset, doses, layout)
     return dataclasses.replace(dataset, notes=tuple(notes))

@@ -11,16 +11,15 @@ from collections.abc import Callable, Mapping
 
 from ckin.dataset.cells import NO_ERROR_VALUE, parse_number, spreadsheet_error
 from ckin.dataset.checks import DOSE_COLUMNS, Checks
-from ckin.dataset.columns import ASSAYS, DEFAULT_ASSAY, LONGEST_D
+from ckin.dataset.columns import ASSAYS, DEFAULT_ASSAY, LONGEST_D, OTHER_EVENTS
 from ckin.dataset.faults import Faults, did_you_mean, quoted
 from ckin.dataset.header import Layout
 from ckin.dataset.table import Line
 from ckin.dataset.values import Values
-from ckin.protocol import INPUTS, LYMPHODEPLETION, PRODUCTS
+from ckin.protocol import LYMPHODEPLETION, PRODUCTS
 from ckin.units import HOURS_PER_DAY
 
 
-OTHER_EVENTS = (LYMPHODEPLETION, *(name.upper() for name in INPUTS))
 EVIDS = {
     0: "observation",
     1: "dose",
@@ -102,6 +101,10 @@ class Rows:
         apart: patients whose rows are not together.
 
     Args:
+        units: of assays, AMT and TIME.
+        limits: detection limit of each assay where a row states none.
+        assay: of every observation, without DVID.
+        logs: column -> log or log10, where it holds logarithms.
         dated: row -> days from the first infusion, of a file with dates.
     """
 
@@ -113,6 +116,7 @@ class Rows:
         limits: dict[str, float],
         assay: str | None,
         faults: Faults,
+        logs: Mapping[str, str] | None = None,
         dated: Mapping[int, float] | None = None,
     ):
         self._dated = dated
@@ -123,7 +127,7 @@ class Rows:
         self.check = Checks(layout, faults)
         self._days = 1 / HOURS_PER_DAY if units.get("TIME") == "hour" else 1.0
         self.counts: collections.Counter = collections.Counter()
-        self._values = Values(self.check, units, limits, self.counts)
+        self._values = Values(self.check, units, limits, self.counts, logs or {})
         self.first_row: dict[str, int] = {}
         self.patients: dict[str, int] = {}
         self.apart: set[str] = set()
@@ -258,6 +262,7 @@ class Rows:
 
     def _bare_reset(self, line: Line, reset: ResetRow) -> ResetRow:
         self.check.nothing(line, DOSE_COLUMNS, "on a reset")
+        self._no_level(line)
         self._not_examined(line)
         return reset
 
@@ -268,6 +273,10 @@ class Rows:
             "where nothing was measured",
             fix="clear it, or write EVID 0 if the row is an observation",
         )
+
+    def _no_level(self, line: Line) -> None:
+        fix = "clear it, or write EVID 2 if an input changes here"
+        self.check.nothing(line, ("LEVEL",), "where no input changes", fix)
 
     def _cycle(self, line: Line) -> int | None:
         value = self.check.number(
@@ -283,6 +292,7 @@ class Rows:
 
     def _dose(self, line: Line, patient: str, time_d: float) -> DoseRow | None:
         self._not_examined(line)
+        self._no_level(line)
         cycle = self._cycle(line)
         product = self._product(line)
         unit = self._units["AMT"]
@@ -339,6 +349,8 @@ class Rows:
         fix = did_you_mean(text, PRODUCTS) + "name the product"
         if text.upper() in OTHER_EVENTS:
             fix = f"{text.upper()} is another event: EVID 2"
+        elif parse_number(text)[0] is not None:
+            fix = f"{fix}, or say what {text} is: {_coded('CMT', text, 'CART')}"
         self.check.add(line, "CMT", quoted(text), f"a product: {known}", fix)
         return None
 
@@ -358,7 +370,11 @@ class Rows:
         level = 0.0
         if what != LYMPHODEPLETION:
             expected = f"the level of {what} from now on: 0 (held) to 1 (full)"
-            level = self.check.needed(line, "AMT", expected, least=0.0, most=1.0)
+            column = "AMT" if self._layout.text(line, "LEVEL") is None else "LEVEL"
+            if column == "LEVEL":
+                fix = "keep the level in LEVEL alone"
+                self.check.nothing(line, ("AMT",), "beside LEVEL", fix)
+            level = self.check.needed(line, column, expected, least=0.0, most=1.0)
         if level is None:
             return None
         return EventRow(line.row, patient, time_d, what, level)
@@ -368,6 +384,7 @@ class Rows:
             self.counts["MDV"] += 1
             return None
         self.check.nothing(line, DOSE_COLUMNS, "on an observation")
+        self._no_level(line)
         if self._layout.text(line, "CMT") is not None:
             self.counts["CMT of an observation"] += 1
         cycle = self._cycle(line)
@@ -407,5 +424,12 @@ class Rows:
         if text.lower() in ASSAYS:
             return text.lower()
         fix = did_you_mean(text, ASSAYS) + "name the assay, or drop the row"
+        if parse_number(text)[0] is not None:
+            fix = f"{fix}; or say what {text} is: {_coded('DVID', text, 'qpcr')}"
         self.check.add(line, "DVID", quoted(text), expected, fix)
         return None
+
+
+def _coded(column: str, code: str, name: str) -> str:
+    """How a column map says what a code stands for."""
+    return f'{column} = {{{code} = "{name}"}} under [codes] of a column map'

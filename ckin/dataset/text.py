@@ -35,6 +35,11 @@ def read_text(path: Path, known: Collection[str], faults: Faults) -> Grid | None
             comments.append((row, line.strip().strip(",;\t\" '")))
         else:
             numbered.append((row, line))
+    named = _names_in_a_comment(numbered, comments, known)
+    if named:
+        comments.remove(named)
+        numbered = [(named[0], named[1].lstrip("# \t") + "\n"), *numbered]
+        notes.append(f"column names read from the comment in row {named[0]}")
     heading = next(
         (index for index, (_, line) in enumerate(numbered) if line.strip()), None
     )
@@ -47,6 +52,27 @@ def read_text(path: Path, known: Collection[str], faults: Faults) -> Grid | None
         if not lines:
             return None
     return Grid(tuple(lines), tuple(comments), tuple(notes), sha256(data))
+
+
+def _names_in_a_comment(
+    numbered: list[tuple[int, str]],
+    comments: list[tuple[int, str]],
+    known: Collection[str],
+) -> tuple[int, str] | None:
+    """The comment with the column names (`#ID,TIME,DV`), if no other row has them."""
+    filled = [(row, line) for row, line in numbered if line.strip()]
+    if not filled:
+        return None
+    first, top = filled[0]
+
+    def names(line: str) -> int:
+        words = line.lstrip("# \t").split(_separator(line, known))
+        return sum(word.strip().strip('"').upper() in known for word in words)
+
+    if names(top):
+        return None
+    above = [comment for comment in comments if comment[0] < first]
+    return next((c for c in reversed(above) if names(c[1]) >= 2), None)
 
 
 def _is_comment(line: str) -> bool:

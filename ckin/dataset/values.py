@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import math
 from collections.abc import Mapping
 
 from ckin.dataset.cells import parse_number
@@ -10,6 +11,11 @@ from ckin.dataset.columns import DEFAULT_ASSAY
 from ckin.dataset.examined import EXAMINED
 from ckin.dataset.faults import quoted
 from ckin.dataset.table import Line
+
+
+# Logarithms: base and name.
+BASES = {"log": (math.e, "natural"), "log10": (10.0, "decimal")}
+LARGEST_LOG10 = 300.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Values:
         units: unit of each assay, for messages.
         limits: detection limit of each assay where a row states none.
         counts: where values read in a particular way are counted, by (reason, assay).
+        logs: column -> log or log10, where it holds logarithms.
     """
 
     def __init__(
@@ -39,7 +46,9 @@ class Values:
         units: Mapping[str, str],
         limits: Mapping[str, float],
         counts: collections.Counter,
+        logs: Mapping[str, str],
     ):
+        self._logs = logs
         self._check, self._units = check, units
         self._limits, self._counts = limits, counts
 
@@ -96,17 +105,25 @@ class Values:
     ) -> Measured | None:
         unit = self._units.get(assay or "", "")
         fix = f"write a concentration{' in ' + unit if unit else ''} or drop the row"
-        stated = self._check.number(
-            line,
-            "LIMIT",
-            expected="a detection limit above 0",
-            fix="write the limit of the assay itself, or leave it empty",
-            above=0.0,
+        bounded = self._lower_bound(line)
+        stated = (
+            None
+            if bounded
+            else self._number(
+                line,
+                "LIMIT",
+                expected="a detection limit above 0",
+                fix="write the limit of the assay itself, or leave it empty",
+                above=0.0,
+            )
         )
-        if stated is None and self._check.layout.text(line, "LIMIT") is not None:
+        stands = self._check.layout.text(line, "LIMIT") is not None
+        if stated is None and stands and not bounded:
             return None
         limit = self._limits.get(assay or "") if stated is None else stated
         if self._censored(line):
+            if bounded:
+                return self._below(line, assay, None, examined, "lower bound")
             return self._below(line, assay, limit, examined)
         if not self._check.layout.has("DV"):
             return None
@@ -119,7 +136,7 @@ class Values:
                 fix + ", or write MDV 1; below the limit is CENS 1 with LIMIT",
             )
             return None
-        value = self._check.number(line, "DV", fix=fix)
+        value = self._number(line, "DV", fix=fix)
         if value is None:
             return None
         if value < 0:
@@ -145,6 +162,29 @@ class Values:
             return Measured(limit, True, limit)
         return Measured(value, False, limit)
 
+    def _number(self, line: Line, column: str, **checks) -> float | None:
+        """The number of a cell, or that of which it is the logarithm."""
+        kind = self._logs.get(column)
+        if kind is None:
+            return self._check.number(line, column, **checks)
+        base, name = BASES[kind]
+        most = LARGEST_LOG10 / math.log10(base)
+        expected = f"a {name} logarithm, {-most:.0f} to {most:.0f}"
+        value = self._check.number(
+            line, column, expected=expected, least=-most, most=most
+        )
+        return None if value is None else base**value
+
+    def _lower_bound(self, line: Line) -> bool:
+        """Whether LIMIT 0 is what Monolix has there: a value between 0 and DV."""
+        if "LIMIT" in self._logs:
+            return False
+        cells = (
+            self._check.layout.text(line, name) for name in ("CENS", "LIMIT", "DV")
+        )
+        censored, limit, value = (parse_number(cell or "")[0] for cell in cells)
+        return censored == 1 and limit == 0 and (value or 0.0) > 0
+
     def _censored(self, line: Line) -> bool:
         text = self._check.layout.text(line, "CENS")
         if text is None:
@@ -163,12 +203,13 @@ class Values:
         assay: str | None,
         limit: float | None,
         examined: float | None,
+        reason: str = "DV as limit",
     ) -> Measured | None:
         """A value said to be below its limit, which the row or the map may state."""
         text = self._check.layout.text(line, "DV")
         value = None
         if text is not None:
-            value = self._check.number(
+            value = self._number(
                 line,
                 "DV",
                 expected="the limit, 0 or nothing, with CENS 1",
@@ -177,10 +218,12 @@ class Values:
             )
             if value is None:
                 return None
+            if "DV" in self._logs and parse_number(text)[0] == 0:
+                value = 0.0  # that is where nothing is said, not a limit of 1
         if limit is None and value:
             limit = value
             if assay is not None:
-                self._counts["DV as limit", assay] += 1
+                self._counts[reason, assay] += 1
         elif limit is None:
             limit = self._limit_of(assay, examined)
         if limit is None:
