@@ -175,7 +175,8 @@ class Draft:
                 )
             else:
                 taken[plain_code(str(code))] = word or name.strip()
-        self._codes[key] = taken
+        if taken:
+            self._codes[key] = taken
 
     def logarithm(self, column: str, kind: str) -> None:
         """`column` holds logarithms, natural (log) or decimal (log10)."""

@@ -6,6 +6,7 @@ found by the person who has to mend it.
 """
 
 import dataclasses
+import datetime
 import hashlib
 from pathlib import Path
 
@@ -58,3 +59,20 @@ def read_bytes(path: Path, faults: Faults) -> bytes | None:
 def sha256(data: bytes) -> str:
     """Check sum of the bytes of a file."""
     return hashlib.sha256(data).hexdigest()
+
+
+def cell_text(value: object) -> str:
+    """A cell as a CSV of the table holds it, dates and numbers exactly."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, datetime.datetime):
+        midnight = value.time() == datetime.time()
+        # A date without a time of day is stored as midnight.
+        return (value.date() if midnight else value).isoformat()
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return repr(value) if isinstance(value, float) else str(value).strip()

@@ -8,6 +8,7 @@ from ckin.dataset.cells import parse_number
 from ckin.dataset.faults import Faults, quoted
 from ckin.dataset.grid import SAVE_AS_CSV, Grid
 from ckin.dataset.grid import Line as Line
+from ckin.dataset.parquet import is_parquet, read_parquet
 from ckin.dataset.records import counted
 from ckin.dataset.text import read_text
 from ckin.dataset.workbook import is_workbook, read_workbook
@@ -44,6 +45,8 @@ def read_table(path: Path, known: Collection[str], faults: Faults) -> Table | No
     """
     if is_workbook(path):
         grid = read_workbook(path, faults)
+    elif is_parquet(path):
+        grid = read_parquet(path, faults)
     else:
         grid = read_text(path, known, faults)
     return None if grid is None else _table(grid, known, faults)

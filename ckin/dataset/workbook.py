@@ -5,7 +5,6 @@ the spreadsheet shows as a date becomes a date in words (2024-03-01T10:30:00), n
 number of days that is stored in its place.
 """
 
-import datetime
 import importlib
 import io
 import warnings
@@ -15,7 +14,7 @@ from typing import Any
 
 from ckin.dataset.cells import spreadsheet_error
 from ckin.dataset.faults import Faults, did_you_mean, quoted
-from ckin.dataset.grid import SAVE_AS_CSV, Grid, Line, read_bytes, sha256
+from ckin.dataset.grid import SAVE_AS_CSV, Grid, Line, cell_text, read_bytes, sha256
 from ckin.dataset.records import counted
 
 
@@ -70,7 +69,7 @@ def read_workbook(path: Path, faults: Faults) -> Grid | None:
     ]
     if hidden:
         notes.append(f"{counted(len(hidden), 'hidden row')} read like any other")
-    texts = [[_text(cell.value) for cell in row] for row in sheet.iter_rows()]
+    texts = [[cell_text(cell.value) for cell in row] for row in sheet.iter_rows()]
     formulas = _open(openpyxl, data, faults, formulas=True)
     if formulas is not None:
         _check_formulas(sheet, formulas[name], faults)
@@ -132,23 +131,6 @@ def _check_formulas(values: Any, formulas: Any, faults: Faults) -> None:
                     "its value",
                     "open and save the workbook in a spreadsheet, or write the value",
                 )
-
-
-def _text(value: object) -> str:
-    """A cell as a CSV of the sheet holds it, dates and numbers exactly."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).upper()
-    if isinstance(value, datetime.datetime):
-        midnight = value.time() == datetime.time()
-        # A date without a time of day is stored as midnight.
-        return (value.date() if midnight else value).isoformat()
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    return repr(value) if isinstance(value, float) else str(value).strip()
 
 
 def _fill_merged(texts: list[list[str]], ranges: Any) -> int:

@@ -1,16 +1,24 @@
 """A `Dataset` -> a CSV in NONMEM/Monolix columns that `read_dataset` reads back."""
 
+import collections
 import csv
 import io
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ckin.dataset.cells import MISSING
+from ckin.dataset.column_map import ColumnMap
 from ckin.dataset.columns import LONGEST_D
+from ckin.dataset.conventions import CONVENTIONS, Written
+from ckin.dataset.parquet import is_parquet, write_parquet
 from ckin.dataset.records import Dataset, Patient, Sample
+from ckin.dataset.side_file import (
+    check_replaceable,
+    write_side_file,
+    written_by_ckin,
+)
 from ckin.errors import InputError
 from ckin.protocol import INPUTS, LYMPHODEPLETION, Dose
 
@@ -22,8 +30,9 @@ COUNTED = ("EXAMINED", "PARTITIONS")
 # Covariates that the reader knows without being told.
 KNOWN = ("WT", "ARM")
 SYNTHETIC = "# SYNTHETIC: simulated by ckin; no patient was measured."
-# The first line of a side file that may be replaced.
-SIDE_FILE = "# Written by ckin beside the table of the same name.\n"
+# What a person's program would not open under that name.
+NOT_WRITTEN = (".xlsx", ".xlsm", ".xls")
+KEY_HEAD = "# Who is who: keep it where patients are named. Read it with --map.\n"
 
 
 def write_dataset(
@@ -32,69 +41,114 @@ def write_dataset(
     ipred: Sequence[Sequence[float] | np.ndarray] | None = None,
     *,
     digits: int | None = None,
+    convention: str = "ckin",
 ) -> None:
     """Write patient records so that `read_dataset` gives the same patients.
 
-    Covariates other than WT and ARM are declared in a side file beside the table.
+    Covariates other than WT and ARM are declared in a side file beside the table
+    (FILE.toml), which holds the codes of NONMEM and Monolix too. Where NONMEM wants
+    numbers for patients, FILE_ids.toml says who is who; a reader who is given it as a
+    column map has the patients by name.
     `Dataset.notes` and `Sample.row` are about the file that was read, and are not
     written. An input window that ends becomes a row with level 0.
 
     Args:
         dataset: the records.
-        path: the CSV.
+        path: the CSV, or a .parquet.
         ipred: for each patient the prediction of each of `(*baseline, *samples)`,
             written as IPRED.
         digits: significant digits of DV, LIMIT and IPRED; `None` writes them exactly.
+        convention: ckin, nonmem or monolix (`ckin.dataset.conventions`).
 
     Raises:
         InputError: records that no file in these columns can hold, or a side file that
             ckin did not write lies in the way.
     """
     path = Path(path)
+    if convention not in CONVENTIONS:
+        known = ", ".join(CONVENTIONS)
+        raise InputError(f"no convention {convention!r}; ckin writes {known}")
+    if path.suffix.lower() in NOT_WRITTEN:
+        raise InputError(f"{path}: ckin writes .csv and .parquet")
+    if is_parquet(path) and convention != "ckin":
+        raise InputError(f"{path}: {convention} reads text; write a .csv")
     if not dataset.patients:
         raise InputError(f"there is no patient to write to {path}")
-    per_kg = _per_kg(dataset)
-    others = sorted(
-        {name for patient in dataset.patients for name in patient.covariates}
-        - set(KNOWN)
+    table = CONVENTIONS[convention](_table(dataset, ipred, digits))
+    side, key = path.with_suffix(".toml"), path.with_name(f"{path.stem}_ids.toml")
+    _check_names(table)
+    check_replaceable(side)
+    if table.key.codes or (key.exists() and written_by_ckin(key)):
+        write_side_file(key, table.key, KEY_HEAD)
+    write_side_file(side, table.columns, table.head)
+    if is_parquet(path):
+        write_parquet(path, table)
+    else:
+        path.write_text(_text_of(table), encoding="utf-8", newline="\n")
+
+
+def _check_names(table: Written) -> None:
+    """A covariate may have any name but that of a column of the table."""
+    counts = collections.Counter(name.casefold() for name in table.names)
+    twice = [name for name in table.names if counts[name.casefold()] > 1]
+    if twice:
+        raise InputError(
+            f"two columns would be called {twice[0]}: give the covariate another name"
+        )
+
+
+def _text_of(table: Written) -> str:
+    text = io.StringIO()
+    text.writelines(f"{comment}\n" for comment in table.comments)
+    text.write(table.before_names)
+    writer = csv.DictWriter(
+        text, table.names, restval=table.missing, lineterminator="\n"
     )
+    writer.writeheader()
+    # Cells that hold nothing are as missing as those that are not there.
+    writer.writerows(
+        {name: cell or table.missing for name, cell in row.items()}
+        for row in table.rows
+    )
+    return text.getvalue()
+
+
+def _table(
+    dataset: Dataset,
+    ipred: Sequence[Sequence[float] | np.ndarray] | None,
+    digits: int | None,
+) -> Written:
+    """The records in ckin's own columns."""
+    per_kg = _per_kg(dataset)
+    covariates = [
+        (name, isinstance(value, str))
+        for patient in dataset.patients
+        for name, value in patient.covariates.items()
+    ]
+    others = sorted({name for name, _ in covariates} - set(KNOWN))
     runs_in = any(d.duration_d for p in dataset.patients for d in p.doses)
     names = [*FIRST, *(["DUR"] if runs_in else []), *OBSERVED, *_counted(dataset)]
     names += [*KNOWN, *others]
     names += [] if ipred is None else ["IPRED"]
-    text = io.StringIO()
-    if dataset.synthetic:
-        text.write(SYNTHETIC + "\n")
     units = {"TIME": "day", "AMT": "cells/kg" if per_kg else "cells", "WT": "kg"}
-    for key, unit in (units | dict(dataset.units)).items():
-        text.write(f"# unit {key} {unit}\n")
-    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    seen: set[str] = set()
+    units |= dataset.units
+    rows, seen = [], set()
     for index, patient in enumerate(dataset.patients):
         if patient.id in seen:
             raise InputError(f"two patients {patient.id!r}: number them differently")
         seen.add(patient.id)
         predicted = None if ipred is None else ipred[index]
-        writer.writerows(_rows(patient, predicted, per_kg=per_kg, digits=digits))
-    _write_side_file(path.with_suffix(".toml"), others)
-    path.write_text(text.getvalue(), encoding="utf-8", newline="\n")
-
-
-def _write_side_file(path: Path, covariates: list[str]) -> None:
-    """Declare the covariates; a side file that declares others would be a fault."""
-    if path.exists() and not path.read_text(encoding="utf-8").startswith(SIDE_FILE):
-        raise InputError(
-            f"{path} would be read with the table, and ckin did not write it: "
-            "remove it, or write the table under another name"
-        )
-    if covariates:
-        # A JSON list of texts is one in TOML, escapes included.
-        listed = json.dumps(covariates, ensure_ascii=False)
-        text = f"{SIDE_FILE}covariates = {listed}\n"
-        path.write_text(text, encoding="utf-8", newline="\n")
-    else:
-        path.unlink(missing_ok=True)
+        rows += _rows(patient, predicted, per_kg=per_kg, digits=digits)
+    return Written(
+        names=tuple(names),
+        rows=tuple(rows),
+        texts=tuple(sorted({name for name, text in covariates if text} | {"ARM"})),
+        comments=(
+            *((SYNTHETIC,) if dataset.synthetic else ()),
+            *(f"# unit {key} {unit}" for key, unit in units.items()),
+        ),
+        columns=ColumnMap(covariates=tuple(others)),
+    )
 
 
 def _rows(
