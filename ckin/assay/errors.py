@@ -12,8 +12,8 @@ the expected count with the same coefficient of variation, √(exp(σ²) - 1):
     count ~ negative binomial, mean μ, variance μ + μ² (exp(σ²) - 1)
 
 (μ is the mean of the counts, not their median), which is Poisson at σ = 0 and has a
-coefficient of variation of its own, not 1/√μ, where
-much was counted. Nothing counted is "below one": an ordinary censored reading.
+coefficient of variation of its own, not 1/√μ, where much was counted. Nothing counted
+is "below one": an ordinary censored reading.
 """
 
 import abc
@@ -279,7 +279,7 @@ def _log_probability_below(log_prediction, log_value, sigma, limit) -> Array:
     """The same of a limit of many counts: normal on the log scale.
 
     With the mean and the variance of the log of a gamma of the same CV (its digamma and
-    trigamma functions to third order), to 0.04 of a probability at σ = 0.5.
+    trigamma functions to third order), to 0.05 of a probability up to σ = 0.5.
     """
     spread = jnp.expm1(jnp.square(sigma)) + 1.0 / limit
     centre = -spread / 2.0 - spread**2 / 12.0
