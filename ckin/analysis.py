@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ckin.assay import qpcr
+from ckin.assay import ASSAYS, ERRORS, AbstractError, Assay, Normal
 from ckin.dataset import Dataset, write_dataset
 from ckin.dataset.records import counted
 from ckin.errors import InputError
@@ -31,6 +31,16 @@ from ckin.population import CovariateEffect, Population, population
 # What a fit folder holds of its inputs.
 DATA_FILE, ANALYSIS_FILE = "fitted_data.csv", "fit_settings.json"
 
+# Laws of assays that count, the first one that the data allow. A qPCR reading is no
+# count, unless the user says so.
+COUNTED = {
+    "ddpcr": ("partitions", "counts"),
+    "flow": ("counts",),
+    "ftc": ("counts",),
+    "bcell": ("counts",),
+    "bcrabl": ("counts",),
+}
+
 # Days between points of a curve while cells move fast, and points after that.
 FAST_STEP_D, LATE_POINTS = 0.5, 60
 
@@ -46,8 +56,11 @@ class Analysis:
         warmup: transitions of each chain that adapt.
         draws: draws of each chain.
         seed: of every random number.
-        target: what the qPCR amplifies: "car" or "backbone".
-        error: error of the natural log: "normal" or "student_t".
+        assays: what was measured, keys of `ckin.assay.ASSAYS`, on one trajectory.
+        target: what qPCR and ddPCR amplify: "car" or "backbone".
+        errors: error laws, keys of `ckin.assay.ERRORS`, as LAW or ASSAY=LAW. An assay
+            that counts is taken as counts where the data say of every sample how much
+            was examined; others as normal.
         estimate: parameters to estimate; empty for the model's own choice.
         vary: parameters that vary between patients; empty likewise.
         covariates: effects as PARAMETER~COLUMN or PARAMETER~COLUMN=LEVEL.
@@ -64,8 +77,9 @@ class Analysis:
     warmup: int = 500
     draws: int = 500
     seed: int = 0
+    assays: tuple[str, ...] = ("qpcr",)
     target: str = "car"
-    error: str = "normal"
+    errors: tuple[str, ...] = ()
     estimate: tuple[str, ...] = ()
     vary: tuple[str, ...] = ()
     covariates: tuple[str, ...] = ()
@@ -85,23 +99,15 @@ def build_population(analysis: Analysis, dataset: Dataset) -> Population:
         raise InputError(f"--method {analysis.method}: choose {', '.join(METHODS)}")
     if analysis.target not in ("car", "backbone"):
         raise InputError(f"--target {analysis.target}: choose car or backbone")
-    if analysis.error not in ("normal", "student_t"):
-        raise InputError(f"--error {analysis.error}: choose normal or student_t")
     if not 0 < analysis.grid_error < np.inf:
         raise InputError(
             f"--grid-error {analysis.grid_error:g}: give a number above 0, in log10 "
             f"units of a reading; usual is {GRID_ERROR:g}"
         )
     model = load_model(analysis.model).with_values(**analysis.values)
-    assay = qpcr(target=analysis.target, error=analysis.error)
-    if assay.quantity not in model.units:
-        raise InputError(
-            f"--target {analysis.target}: {name_of(model)} does not describe "
-            f"{assay.quantity}; it has {', '.join(model.units)}"
-        )
     return population(
         model,
-        assay,
+        _assays(analysis, model, dataset),
         estimate=analysis.estimate or None,
         vary=analysis.vary or None,
         covariates=[effect(text, dataset) for text in analysis.covariates],
@@ -109,13 +115,74 @@ def build_population(analysis: Analysis, dataset: Dataset) -> Population:
     )
 
 
+def _assays(
+    analysis: Analysis, model: AbstractModel, dataset: Dataset
+) -> tuple[Assay, ...]:
+    """The assays of an analysis, each with its error law."""
+    unknown = [name for name in analysis.assays if name not in ASSAYS]
+    if unknown:
+        raise InputError(f"--assay {unknown[0]}: choose {', '.join(ASSAYS)}")
+    laws = _laws(analysis)
+    assays = []
+    for name in analysis.assays:
+        assay = ASSAYS[name]()
+        if name in ("qpcr", "ddpcr") and analysis.target == "backbone":
+            assay = dataclasses.replace(assay, quantity="copies_per_ug_backbone")
+        if assay.quantity not in model.units:
+            able = [
+                known
+                for known, make in ASSAYS.items()
+                if make().quantity in model.units
+            ]
+            raise InputError(
+                f"--assay {name}: {name_of(model)} does not describe "
+                f"{assay.quantity}; it can be fitted to {', '.join(able)}"
+            )
+        law = laws.get(name, laws.get("", _usual_law(name, dataset)))
+        assays.append(assay.with_error(law))
+    return tuple(assays)
+
+
+def _laws(analysis: Analysis) -> dict[str, AbstractError]:
+    """Error laws asked for, by assay; "" for all others."""
+    laws = {}
+    for text in analysis.errors:
+        name, equals, law = text.rpartition("=")
+        if law not in ERRORS:
+            raise InputError(f"--error {text}: choose {', '.join(ERRORS)}")
+        if equals and name not in analysis.assays:
+            raise InputError(
+                f"--error {text}: {name} is not fitted; fitted are "
+                f"{', '.join(analysis.assays)} (--assay)"
+            )
+        laws[name] = ERRORS[law]
+    return laws
+
+
+def _usual_law(name: str, dataset: Dataset) -> AbstractError:
+    """Counts where counting is what the assay does and the data say how much."""
+    samples = [s for p in dataset.patients for s in p.samples if s.assay == name]
+    told = {
+        "EXAMINED": all(s.examined is not None for s in samples),
+        "PARTITIONS": all(s.partitions is not None for s in samples),
+    }
+    for law in COUNTED.get(name, ()):
+        if all(told[column] for column in ERRORS[law].needs):
+            return ERRORS[law]
+    return Normal()
+
+
 def described(
     dataset: Dataset, model: AbstractModel, from_day: float | None
 ) -> Dataset:
     """The samples that the model describes, or those from `from_day` on.
 
-    What it does not answer to is left in, and noted.
+    What it does not answer to is left in, and noted. Readings are in its units.
     """
+    for name in set(dataset.units) & set(ASSAYS):
+        unit = model.units.get(ASSAYS[name]().quantity)
+        if unit in ("%", "ratio"):
+            dataset = dataset.in_unit(name, unit)
     dataset = dataclasses.replace(
         dataset, notes=(*dataset.notes, *_unanswered(dataset, model))
     )
@@ -204,28 +271,42 @@ def _write_inputs(dataset: Dataset, analysis: Analysis, folder: Path) -> None:
 
 def write_figures(dataset: Dataset, result: Fit, folder: Path, *, seed: int) -> None:
     """Individual fits and the population band, as PNG files."""
-    density = result.density
     fitted = _fitted(dataset, result)
-    assay = density.population.assay.name
-    unit = density.population.model.units[density.population.assay.quantity]
+    assays = result.density.population.assays
+    for index, assay in enumerate(assays):
+        prefix = f"{assay.name}_" if len(assays) > 1 else ""
+        _assay_figures(fitted, result, index, f"{folder}/{prefix}", seed=seed)
+
+
+def _assay_figures(
+    fitted: Dataset, result: Fit, index: int, prefix: str, *, seed: int
+) -> None:
+    """The figures of one assay."""
+    density = result.density
+    assay = density.population.assays[index].name
+    unit = density.population.model.units[density.population.assays[index].quantity]
     time_d = time_grid(fitted, assay)
     u, eta = result.thinned(BAND_DRAWS)
     title = f"{result.manifest['model']} ({result.manifest['method']})"
     if not result.verdict.converged:
         title += " - DID NOT CONVERGE"
-    bands = individual_curves(density, u, eta, time_d)
+    bands = individual_curves(density, u, eta, time_d, index)
     curves = {}
     for patient, band in zip(fitted.patients, bands, strict=True):
-        own = time_d <= patient.samples[-1].time_d
-        curves[patient.id] = _curve(time_d[own], band[own], unit)
+        times = [sample.time_d for sample in patient.samples if sample.assay == assay]
+        if times:
+            own = time_d <= max(times)
+            curves[patient.id] = _curve(time_d[own], band[own], unit)
+    read = tuple(patient for patient in fitted.patients if patient.id in curves)
+    fitted = dataclasses.replace(fitted, patients=read)
     pages = individual_fits(fitted, assay, curves, title=f"Individual fits: {title}")
     for number, page in enumerate(pages, start=1):
-        save(page, folder / f"individual_fits_{number}.png")
-    band = population_curve(density, u, jax.random.key(seed), time_d)
+        save(page, Path(f"{prefix}individual_fits_{number}.png"))
+    band = population_curve(density, u, jax.random.key(seed), time_d, index)
     figure = population_band(
         fitted, assay, _curve(time_d, band, unit), title=f"Population: {title}"
     )
-    save(figure, folder / "population.png")
+    save(figure, Path(f"{prefix}population.png"))
 
 
 def _fitted(dataset: Dataset, result: Fit) -> Dataset:

@@ -254,12 +254,20 @@ def fit(
     cycles: Annotated[
         int | None, typer.Option(min=1, help="Fit only the first so many cycles.")
     ] = None,
+    assay: Annotated[
+        list[str],
+        typer.Option(help="Assay to fit, qpcr unless told. Repeatable: all at once."),
+    ] = [],
     target: Annotated[
         str, typer.Option(help="What the qPCR amplifies: car, or backbone (FTC too).")
     ] = "car",
     error: Annotated[
-        str, typer.Option(help="Error of the log: normal or student_t.")
-    ] = "normal",
+        list[str],
+        typer.Option(
+            help="LAW or ASSAY=LAW: normal or student_t, of the log; counts or "
+            "partitions, of what was EXAMINED. Repeatable."
+        ),
+    ] = [],
     estimate: Annotated[
         list[str], typer.Option(help="Parameters to estimate. Repeatable.")
     ] = [],
@@ -292,7 +300,7 @@ def fit(
     set: Set = [],
     force: Annotated[bool, typer.Option(help="Write over an earlier fit.")] = False,
 ) -> None:
-    """Fit a population to qPCR curves; exit code 1 if it did not converge."""
+    """Fit a population to curves of assays; exit code 1 if it did not converge."""
     from ckin.analysis import Analysis, run_fit
 
     with explained():
@@ -307,8 +315,9 @@ def fit(
             warmup=warmup,
             draws=draws,
             seed=seed,
+            assays=tuple(assay) or ("qpcr",),
             target=target,
-            error=error,
+            errors=tuple(error),
             estimate=tuple(estimate),
             vary=tuple(vary),
             covariates=tuple(covariate),

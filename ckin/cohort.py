@@ -19,12 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ckin._types import Array, Float
-from ckin.assay import ASSAY_UNITS
+from ckin.assay import Assay, Sampled
 from ckin.dataset import Dataset, Patient, Sample
 from ckin.dataset.records import counted, first_infusion
 from ckin.errors import InputError
 from ckin.model import name_of
-from ckin.population import Population, log_readings, pack
+from ckin.population import Packed, Population, log_readings, pack
 from ckin.population.model import locations, patient_phi
 from ckin.protocol import Dose, Protocol
 from ckin.solve import Solver
@@ -79,7 +79,7 @@ def simulate(
     population: Population,
     patients: Sequence[Patient],
     *,
-    sigma: float,
+    sigma: float | Mapping[str, float],
     beta: Mapping[str, float] | None = None,
     solver: Solver | None = None,
 ) -> Simulated:
@@ -92,7 +92,8 @@ def simulate(
         key: of the random numbers.
         population: typical values (those of its model) and ω between patients.
         patients: doses, covariates, and samples whose values are to be drawn.
-        sigma: SD of the error of the natural logarithm; 0 reads without error.
+        sigma: SD of the error of the natural logarithm, of every assay or by the name
+            of each; 0 reads without error.
         beta: covariate coefficients by name (`CovariateEffect.name`); 0 if not given.
         solver: how to integrate.
 
@@ -100,10 +101,13 @@ def simulate(
         InputError: a patient without samples or with samples of another assay, or a
             coefficient of no covariate effect of `population`.
     """
-    whole = tuple(_to_be_read(patient, population.assay.name) for patient in patients)
-    name = population.assay.name
-    unit = ASSAY_UNITS[name]
-    blank = Dataset("simulated", whole, {name: unit}, True, (), "")
+    assays = {assay.name: assay for assay in population.assays}
+    whole = tuple(_to_be_read(patient, assays) for patient in patients)
+    units = {
+        name: population.model.units[assay.quantity] for name, assay in assays.items()
+    }
+    spread = dict(sigma) if isinstance(sigma, Mapping) else dict.fromkeys(assays, sigma)
+    blank = Dataset("simulated", whole, units, True, (), "")
     data = pack(blank, population)
     key_eta, key_error = jax.random.split(key)
     eta = normals(key_eta, jnp.arange(data.n_patients), (len(population.vary),))
@@ -113,7 +117,7 @@ def simulate(
     phi = patient_phi(population, centre, jnp.array(population.omega, float), eta)
     log_exact, solved = _readings(population, phi, data, solver)
     keys = _keys(key_error, jnp.arange(data.n_patients))
-    log_value = jax.vmap(population.assay.draw, (0, 0, None))(keys, log_exact, sigma)
+    log_value = _drawn(keys, population, log_exact, data, spread)
     values, exact = np.exp(log_value), np.exp(log_exact)
     drawn = np.asarray(population.from_phi(phi))
 
@@ -123,9 +127,10 @@ def simulate(
             own = zip(population.estimate, drawn[row], strict=True)
             failed[patient.id] = {name: float(value) for name, value in own}
             continue
-        made.append(_read(patient, values[row]))
+        made.append(_read(patient, values[row], assays))
         ipred.append(exact[row, : len(patient.baseline) + len(patient.samples)])
-    notes = [f"simulated from {name_of(population.model)}, {name} error SD {sigma:g}"]
+    told = ", ".join(f"{name} error SD {spread[name]:g}" for name in assays)
+    notes = [f"simulated from {name_of(population.model)}, {told}"]
     if failed:
         notes.append(
             f"{counted(len(failed), 'patient')} could not be solved and left out: "
@@ -240,34 +245,110 @@ def _coefficients(population: Population, beta: Mapping[str, float] | None) -> A
     return jnp.array([given.get(name, 0.0) for name in names], dtype=float)
 
 
-def _to_be_read(patient: Patient, assay: str) -> Patient:
+def _drawn(
+    keys: Array,
+    population: Population,
+    log_exact: Array,
+    data: Packed,
+    sigma: Mapping[str, float],
+) -> Array:
+    """Log readings with error, each by the law of its assay."""
+    drawn = log_exact
+    for index, assay in enumerate(population.assays):
+        # The first assay's numbers do not depend on whether there are others.
+        own = (
+            keys if index == 0 else jax.vmap(jax.random.fold_in, (0, None))(keys, index)
+        )
+        spread = sigma[assay.name]
+
+        def one(key: Array, exact: Array, sampled: Sampled, assay=assay, spread=spread):
+            return assay.draw(key, exact, spread, sampled)
+
+        read = jax.vmap(one)(own, log_exact, data.sampled)
+        drawn = jnp.where(data.which == index, read, drawn)
+    return drawn
+
+
+def _to_be_read(patient: Patient, assays: Mapping[str, Assay]) -> Patient:
     """The patient with baseline and samples in one row, none of them read yet."""
     samples = (*patient.baseline, *patient.samples)
-    other = next((s.assay for s in samples if s.assay != assay), None)
+    other = next((s.assay for s in samples if s.assay not in assays), None)
     if not samples or other is not None:
         found = "no samples" if other is None else f"samples of {other}"
+        names = " and ".join(assays)
         raise InputError(
-            f"patient {patient.id} has {found}; simulating {assay} needs the times of "
-            f"{assay} samples and of nothing else"
+            f"patient {patient.id} has {found}; simulating {names} needs the times of "
+            f"{names} samples and of nothing else"
         )
     unread = tuple(dataclasses.replace(s, value=1.0, below=False) for s in samples)
     return dataclasses.replace(patient, baseline=(), samples=unread)
 
 
-def _read(patient: Patient, values: Float[np.ndarray, " padded"]) -> Patient:
+def _read(
+    patient: Patient, values: Float[np.ndarray, " padded"], assays: Mapping[str, Assay]
+) -> Patient:
     """The patient with these values, those under their limit below it."""
     read = []
     for sample, value in zip(
         (*patient.baseline, *patient.samples), values, strict=False
     ):
-        below = sample.limit is not None and bool(value < sample.limit)
-        shown = sample.limit if below and sample.limit is not None else float(value)
-        read.append(dataclasses.replace(sample, value=shown, below=below))
+        limit = _limit(sample, assays[sample.assay])
+        below = limit is not None and bool(value < limit)
+        shown = limit if below and limit is not None else float(value)
+        read.append(dataclasses.replace(sample, value=shown, below=below, limit=limit))
     n_baseline = len(patient.baseline)
     return dataclasses.replace(
         patient,
         baseline=tuple(read[:n_baseline]),
         samples=tuple(read[n_baseline:]),
+    )
+
+
+def _limit(sample: Sample, assay: Assay) -> float | None:
+    """Its limit; that of one count where counts have none."""
+    if sample.limit is None and assay.error.needs and sample.examined is not None:
+        return 1.0 / (assay.per * sample.examined)
+    return sample.limit
+
+
+def with_samples(
+    patients: Sequence[Patient],
+    assay: str,
+    *,
+    limit: float | None = None,
+    examined: float | None = None,
+    partitions: int | None = None,
+) -> tuple[Patient, ...]:
+    """The patients with a sample of one more assay wherever they have one, unread.
+
+    Args:
+        patients: with samples of other assays.
+        assay: the further one.
+        limit: its detection limit.
+        examined: what is examined of each sample.
+        partitions: of a ddPCR.
+    """
+
+    def also(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+        twice = []
+        seen = set()
+        for sample in samples:
+            twice.append(sample)
+            if (sample.time_d, sample.after) not in seen:
+                seen.add((sample.time_d, sample.after))
+                further = dataclasses.replace(
+                    sample,
+                    assay=assay,
+                    limit=limit,
+                    examined=examined,
+                    partitions=partitions,
+                )
+                twice.append(further)
+        return tuple(twice)
+
+    return tuple(
+        dataclasses.replace(p, baseline=also(p.baseline), samples=also(p.samples))
+        for p in patients
     )
 
 

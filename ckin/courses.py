@@ -111,12 +111,12 @@ def tabulate(
         raise InputError(f"--blq {blq}: choose one of {known}")
     path = Path(data)
     if path.is_dir():
-        if columns != ColumnMap() or assay is not None:
+        if columns != ColumnMap():
             raise InputError(
                 f"{data} is a fit folder, whose data are read already: leave out "
-                "--map, --where, --limit, --unit and --assay"
+                "--map, --where, --limit and --unit"
             )
-        return _of_fit(path, by=by, blq=blq)
+        return _of_fit(path, assay=assay, by=by, blq=blq)
     return _of_file(dataset_path(data), columns, assay=assay, by=by, blq=blq)
 
 
@@ -167,12 +167,16 @@ def _of_file(
     )
 
 
-def _of_fit(folder: Path, *, by: str | None, blq: str) -> Tabulation:
+def _of_fit(folder: Path, *, assay: str | None, by: str | None, blq: str) -> Tabulation:
     fit = reopen(folder, DRAWS)
+    names = [each.name for each in fit.population.assays]
+    if assay is not None and assay not in names:
+        raise InputError(f"--assay {assay}: {folder} is a fit of {', '.join(names)}")
     patients = fit.dataset.patients
     groups = _levels(patients, by)
-    assay = fit.population.assay.name
-    curves, limits = _trajectories(fit), _limits(patients, assay)
+    assay = assay or names[0]
+    curves = _trajectories(fit, names.index(assay))
+    limits = _limits(patients, assay)
     courses = [
         Course(
             patient=patient.id,
@@ -305,7 +309,9 @@ def _tables(courses: Iterable[Course], by: str | None) -> tuple[GroupTable, ...]
     return tuple(tables)
 
 
-def _trajectories(fit: Reopened) -> list[dict[int, tuple[np.ndarray, np.ndarray]]]:
+def _trajectories(
+    fit: Reopened, assay: int
+) -> list[dict[int, tuple[np.ndarray, np.ndarray]]]:
     """Levels of every patient and cycle: days from its infusion, (draws, times)."""
     pieces = [_pieces(p, fit.population.model.one_course) for p in fit.dataset.patients]
     width = max(sum(days.size for _, _, days in each) for each in pieces)
@@ -313,7 +319,7 @@ def _trajectories(fit: Reopened) -> list[dict[int, tuple[np.ndarray, np.ndarray]
     for row, each in enumerate(pieces):
         times = np.concatenate([start + days for _, start, days in each])
         time_d[row] = np.pad(times, (0, width - times.size), mode="edge")
-    levels = readings(fit.population, fit.data, fit.phi, time_d)
+    levels = readings(fit.population, fit.data, fit.phi, time_d, assay)
     curves = []
     for row, each in enumerate(pieces):
         ends = np.cumsum([days.size for _, _, days in each])

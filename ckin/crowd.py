@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ckin._types import Array, ArrayLike, Float
+from ckin.assay import NOT_COUNTED
 from ckin.cohort import WEIGHT_MEDIAN_KG, WEIGHT_SD_LOG, normals
 from ckin.inference.referee import ATOL, RTOL
 from ckin.model import name_of, parameters
@@ -167,6 +168,8 @@ def _plan(whole: Population, protocol: Protocol, time_d, key: Array) -> _Plan:
         log_value=jnp.zeros(samples.shape),
         below=jnp.asarray(late),
         present=jnp.asarray(~late),
+        which=jnp.zeros(samples.shape, int),
+        sampled=NOT_COUNTED,
         known={name: jnp.array([WEIGHT_MEDIAN_KG]) for name in _weighed(whole)},
         covariates=jnp.zeros((1, len(whole.covariates))),
     )

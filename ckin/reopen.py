@@ -78,7 +78,7 @@ def reopen(folder: Path, draws: int) -> Reopened:
     settings: dict[str, Any] = json.loads(
         (folder / ANALYSIS_FILE).read_text(encoding="utf-8")
     )
-    for name in ("estimate", "vary", "covariates"):
+    for name in ("assays", "errors", "estimate", "vary", "covariates"):
         settings[name] = tuple(settings[name])
     analysis = Analysis(**settings)
     given = read_dataset(folder / DATA_FILE)

@@ -17,7 +17,7 @@ from ckin.dataset import disposition, write_dataset
 from ckin.errors import InputError
 from ckin.library import load_model, load_protocol
 from ckin.model import AbstractModel, name_of
-from ckin.population import Population, population
+from ckin.population import Population, population, predicted
 from ckin.population.model import patient_phi
 from ckin.protocol import EventTable, Protocol, stack_events
 from ckin.solve import solve
@@ -219,7 +219,7 @@ def _protocol_curves(whole: Population, phi: Array, tables: EventTable, time_d: 
     def one(table: EventTable, phi: Array) -> Array:
         model: AbstractModel = whole.patient_model(phi, {})
         trajectory = solve(model, table, time_d)
-        reading = whole.assay.predict(model, trajectory.states)
+        reading = predicted(whole, model, trajectory.states)
         return jnp.where(trajectory.ok, reading, jnp.nan)
 
     return jax.vmap(lambda table: jax.vmap(lambda phi: one(table, phi))(phi))(tables)

@@ -24,7 +24,8 @@ keeps the logarithm finite. Of the cells given the shares F_C and F_F arrive.
 
 Blood: CAR-T/µL = (b T + b_I I) / (70,000 µL/kg × weight). FTC are in blood as infused
 cells are (b_I), B cells as resident ones (b), and both dilute the qPCR fraction.
-Blasts in blood are left out: the trial infuses patients in remission.
+Blasts in blood are left out: the trial infuses patients in remission. BCR::ABL1 is
+read in marrow, as q L / 1e11 (half of a marrow of 50% blasts where q = 1).
 """
 
 from collections.abc import Callable, Mapping
@@ -387,6 +388,13 @@ class FeedingSzcart01(AbstractModel):
         checked="U",
         omega=0.4,
     )
+    transcripts: Scalar = positive(
+        1.0,
+        0.7,
+        unit="ratio",
+        symbol="q",
+        doc="BCR::ABL1 transcripts per ABL1 transcript in leukaemic marrow cells",
+    )
     weight_kg: Scalar = parameter(
         60.0,
         unit="kg",
@@ -406,6 +414,9 @@ class FeedingSzcart01(AbstractModel):
         "copies_per_ug_backbone": "copies/ug",
         "car_cells_per_ul": "cells/uL",
         "b_cells_per_ul": "cells/uL",
+        "nucleated_cells_per_ul": "cells/uL",
+        "ftc_cells_per_ul": "cells/uL",
+        "bcr_abl1_pct": "%",
         "leukaemia_cells": "cells",
         "ftc_cells": "cells",
     }
@@ -516,6 +527,11 @@ class FeedingSzcart01(AbstractModel):
             "copies_per_ug_backbone": copies_per_ug(car + ftc, others, self.vcn),
             "car_cells_per_ul": car,
             "b_cells_per_ul": b_cells,
+            "nucleated_cells_per_ul": car + ftc + others,
+            "ftc_cells_per_ul": ftc,
+            "bcr_abl1_pct": 100.0
+            * self.transcripts
+            * (y.leukaemia / CELLS_OF_A_FULL_MARROW),
             "leukaemia_cells": y.leukaemia,
             "ftc_cells": y.feeder,
         }

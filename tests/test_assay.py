@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import integrate, special, stats
 from toys import HEAVY, QPCR, Level, Line, made
 
-from ckin.assay import FLOOR, Assay, qpcr, student_t_log_cdf
+from ckin.assay import DEFAULT_NU, FLOOR, Assay, qpcr, student_t_log_cdf
 
 
 BOTH = pytest.mark.parametrize("assay", [QPCR, HEAVY], ids=["normal", "student_t"])
@@ -24,7 +24,7 @@ SAME = 1e-10
 
 
 def law(assay: Assay) -> Any:
-    return stats.norm() if assay.error == "normal" else stats.t(assay.nu)
+    return stats.norm() if assay.error.name == "normal" else stats.t(DEFAULT_NU)
 
 
 def likelihood(assay: Assay, z, below, sigma=SIGMA):
@@ -111,12 +111,12 @@ def test_what_is_not_censored_does_not_look_at_the_other_branch(assay):
 @pytest.mark.parametrize("nu", [3, 1, 0, -2])
 def test_degrees_of_freedom_that_have_no_elementary_tail_are_refused(nu):
     with pytest.raises(ValueError, match=f"nu={nu}"):
-        Assay("qpcr", "copies_per_ug", "student_t", nu)
+        qpcr(error="student_t", nu=nu)
 
 
 def test_an_error_that_is_unknown_is_refused():
     with pytest.raises((ValueError, TypeError)):
-        Assay("qpcr", "copies_per_ug", "cauchy")  # pyright: ignore[reportArgumentType]
+        qpcr(error="cauchy")  # pyright: ignore[reportArgumentType]
 
 
 def test_an_assay_of_a_quantity_the_model_lacks_names_those_it_has():
@@ -141,7 +141,7 @@ def test_draws_have_the_median_and_the_scale_of_the_error(draws):
     spread = np.quantile(drawn, 0.84134) - np.quantile(drawn, 0.15866)
     expected = 0.5 * (law(assay).ppf(0.84134) - law(assay).ppf(0.15866))
     assert spread == pytest.approx(expected, rel=0.05)
-    if assay.error == "normal":
+    if assay.error.name == "normal":
         assert np.std(drawn) == pytest.approx(0.5, rel=5 * 0.71 / math.sqrt(n))
 
 

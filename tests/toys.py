@@ -8,7 +8,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from ckin._types import Scalar
-from ckin.assay import Assay
+from ckin.assay import Assay, StudentT
 from ckin.dataset import Dataset, Patient, Sample
 from ckin.model import (
     AbstractModel,
@@ -22,7 +22,7 @@ from ckin.protocol import Dose
 
 TOY = "made up for a test"
 QPCR = Assay("qpcr", "copies_per_ug")
-HEAVY = Assay("qpcr", "copies_per_ug", "student_t")
+HEAVY = Assay("qpcr", "copies_per_ug", StudentT())
 
 
 class Level(NamedTuple):

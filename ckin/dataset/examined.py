@@ -6,7 +6,7 @@ of ABL1 is < 0.01%, which is MR4. EXAMINED holds how much, in what the assay cou
 | assay | EXAMINED | limit |
 |---|---|---|
 | ddpcr | ug of DNA | one copy: 1 / EXAMINED copies/ug |
-| flow, bcell, wbc | uL of blood | one cell: 1 / EXAMINED cells/uL |
+| flow, ftc, bcell, wbc | uL of blood | one cell: 1 / EXAMINED cells/uL |
 | bcrabl | copies of ABL1 | one copy: 1 / EXAMINED as a ratio, 100 / EXAMINED in % |
 | qpcr | ug of DNA | three copies: 3 / EXAMINED copies/ug |
 
@@ -50,6 +50,7 @@ EXAMINED = {
     ),
     "ddpcr": Examined("ug of DNA", ONE, "one copy in the DNA examined"),
     "flow": _CELL,
+    "ftc": _CELL,
     "bcell": _CELL,
     "wbc": _CELL,
     "bcrabl": Examined("copies of ABL1", ONE, "one copy in the ABL1 examined"),

@@ -187,6 +187,40 @@ class Dataset:
             notes += (f"cycles after cycle {n}: {', '.join(gone)} left out",)
         return dataclasses.replace(self, patients=patients, notes=notes)
 
+    def in_unit(self, assay: str, unit: str) -> "Dataset":
+        """The same samples with those of `assay` in another unit: "%" or "ratio".
+
+        Raises:
+            ValueError: the one unit is not a multiple of the other.
+        """
+        given = self.units.get(assay, unit)
+        if given == unit:
+            return self
+        factor = {("ratio", "%"): 100.0, ("%", "ratio"): 0.01}.get((given, unit))
+        if factor is None:
+            raise ValueError(f"{assay} in {given} cannot be told in {unit}")
+
+        def told(sample: Sample) -> Sample:
+            if sample.assay != assay:
+                return sample
+            limit = None if sample.limit is None else factor * sample.limit
+            return dataclasses.replace(sample, value=factor * sample.value, limit=limit)
+
+        patients = tuple(
+            dataclasses.replace(
+                patient,
+                samples=tuple(map(told, patient.samples)),
+                baseline=tuple(map(told, patient.baseline)),
+            )
+            for patient in self.patients
+        )
+        return dataclasses.replace(
+            self,
+            patients=patients,
+            units={**self.units, assay: unit},
+            notes=(*self.notes, f"{assay}: {given} told in {unit}"),
+        )
+
     def between_days(self, first: float, last: float, reason: str) -> "Dataset":
         """The same patients with the samples of some days after the first infusion.
 

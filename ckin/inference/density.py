@@ -24,12 +24,12 @@ class Hyper(eqx.Module):
     Attributes:
         centre: φ of each patient before its own variation, (patients, estimated).
         omega: between-patient SDs, shape (varying,).
-        sigma: error SD of the natural log.
+        sigma: error SD of the natural log of each assay.
     """
 
     centre: Float[Array, "patients estimated"]
     omega: Float[Array, " varying"]
-    sigma: Float[Array, ""]
+    sigma: Float[Array, " assays"]
 
 
 class Density(eqx.Module):
@@ -102,7 +102,7 @@ class Density(eqx.Module):
                 self.data,
             ),
             omega=jnp.stack(omega) if omega else jnp.zeros(0),
-            sigma=values[f"sigma_{population.assay.name}"],
+            sigma=jnp.stack([values[f"sigma_{a.name}"] for a in population.assays]),
         )
 
     def patient_phi(self, u: Array, eta: Array) -> Float[Array, "patients estimated"]:

@@ -271,9 +271,10 @@ def _described(density: Density) -> dict[str, object]:
         "model_sha256": sha256_of(Path(inspect.getfile(type(population.model)))),
         "estimated": list(population.estimate),
         "varying": list(population.vary),
-        "assay": population.assay.name,
-        "quantity": population.assay.quantity,
-        "error": population.assay.error,
+        "assays": {
+            assay.name: {"quantity": assay.quantity, "error": assay.error.name}
+            for assay in population.assays
+        },
         "below_limit_method": "M3: left-censored likelihood",
         "patients": data.n_patients,
         "samples": int(data.present.sum()),

@@ -6,10 +6,11 @@ the log likelihood of patient i is taken as
 
     ℓ_i(x) ≈ value + gradient·δ - ½ δᵀ H δ ,   x = (φ, log σ), δ = x - x̂_i
 
-The error SD σ is one more coordinate, the same for all patients. Predictions are made
-linear in φ by their change over ±1 SD of the patient's own posterior (sigma points),
-not by a derivative: the peak day of a piecewise model often sits on a cusp of the
-likelihood, where a derivative says nothing about the width. A patient without
+The error SD σ of each assay is one more coordinate, the same for all patients, and what
+the readings of an assay say of φ is kept apart: it fades as its σ grows. Predictions
+are made linear in φ by their change over ±1 SD of the patient's own posterior (sigma
+points), not by a derivative: the peak day of a piecewise model often sits on a cusp of
+the likelihood, where a derivative says nothing about the width. A patient without
 information has H ≈ 0, a rich one a large H; everything that uses these quadratics
 (starts, geometry) therefore treats each as its data deserve.
 """
@@ -17,12 +18,19 @@ information has H ≈ 0, a rich one a large H; everything that uses these quadra
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
 from ckin._types import Array, Float
 from ckin.inference.density import Density, Hyper
-from ckin.population import log_readings
+from ckin.population import (
+    Packed,
+    Population,
+    by_sample,
+    log_readings,
+    reading_log_likelihoods,
+)
 from ckin.population.model import patient_phi
 
 
@@ -33,24 +41,35 @@ MAP_STEPS = 60
 # without variation, log σ): about its posterior SD in a cohort of tens.
 SHARED_WIDTH = 0.1
 
+# Step in log σ for how what readings say fades with it.
+SIGMA_STEP = 0.05
+
 
 class Quadratics(eqx.Module):
     """Log likelihood of each patient to second order; see the module's docstring.
 
-    The coordinates are φ of the estimated parameters, then log σ.
+    Stiffness is minus the mean second derivative, made positive semi-definite.
 
     Attributes:
-        at: expansion point, (patients, coordinates).
-        value: log likelihood there, (patients,).
-        gradient: (patients, coordinates).
-        hessian: minus the mean second derivative, made positive semi-definite,
-            (patients, coordinates, coordinates).
+        phi: φ at the expansion point.
+        log_sigma: log σ of each assay there.
+        value: log likelihood there.
+        gradient: of the readings of each assay, in φ.
+        stiffness: likewise.
+        fading: power of 1/σ with which they fall as σ grows: 2 for normal readings,
+            0 where nothing but counting scatters.
+        gradient_sigma: in log σ of each assay.
+        stiffness_sigma: likewise.
     """
 
-    at: Float[Array, "patients coordinates"]
+    phi: Float[Array, "patients estimated"]
+    log_sigma: Float[Array, "patients assays"]
     value: Float[Array, " patients"]
-    gradient: Float[Array, "patients coordinates"]
-    hessian: Float[Array, "patients coordinates coordinates"]
+    gradient: Float[Array, "patients assays estimated"]
+    stiffness: Float[Array, "patients assays estimated estimated"]
+    fading: Float[Array, "patients assays"]
+    gradient_sigma: Float[Array, "patients assays"]
+    stiffness_sigma: Float[Array, "patients assays"]
 
 
 class PatientMaps(eqx.Module):
@@ -70,22 +89,22 @@ class PatientMaps(eqx.Module):
 def patient_log_likelihoods(
     density: Density,
     phi: Float[Array, "patients estimated"],
-    sigma: Float[Array, " #patients"],
+    sigma: Float[Array, "*#patients assays"],
 ) -> Float[Array, " patients"]:
     """Log likelihood of each patient; -inf with zero gradient if it is not solved."""
     data = density.data
     prediction, solved = log_readings(density.population, phi, data, density.solver)
-    each = density.population.assay.log_likelihood(
-        prediction, data.log_value, data.below, sigma[:, None]
+    each = reading_log_likelihoods(
+        density.population, prediction, data, by_sample(sigma, data.which)
     )
-    total = jnp.sum(jnp.where(data.present, each, 0.0), axis=1)
+    total = jnp.sum(each, axis=1)
     return jnp.where(solved, total, -jnp.inf)
 
 
 def _log_posteriors(density: Density, hyper: Hyper, eta: Array) -> Array:
     """Log posterior of each patient given the population, up to a constant."""
     phi = patient_phi(density.population, hyper.centre, hyper.omega, eta)
-    likelihood = patient_log_likelihoods(density, phi, hyper.sigma[None])
+    likelihood = patient_log_likelihoods(density, phi, hyper.sigma)
     return likelihood - 0.5 * jnp.sum(eta**2, axis=1)
 
 
@@ -130,77 +149,103 @@ def patient_maps(density: Density, hyper: Hyper, start: Array) -> PatientMaps:
 
 
 @eqx.filter_jit
-def quadratics(density: Density, at: Array, widths: Array) -> Quadratics:
+def quadratics(
+    density: Density,
+    phi: Float[Array, "patients estimated"],
+    log_sigma: Float[Array, "patients assays"],
+    widths: Float[Array, "patients estimated estimated"],
+) -> Quadratics:
     """Expand every patient's log likelihood over its sigma points.
 
-    The second derivative is Gauss-Newton's, so gradient and H belong to one linear
-    model of the readings and no direction has a pull without a stiffness. A patient
-    whose predictions are not finite gets no information (zeros), which leaves it to
-    its prior.
+    The second derivative is Gauss-Newton's, so gradient and stiffness belong to one
+    linear model of the readings and no direction has a pull without a stiffness. A
+    patient whose predictions are not finite gets no information (zeros), which leaves
+    it to its prior.
 
     Args:
         density: the posterior.
-        at: centre of the expansion, (patients, coordinates).
-        widths: one-SD steps of φ as columns, (patients, estimated, estimated).
+        phi: centre of the expansion.
+        log_sigma: log of the error SDs there.
+        widths: one-SD steps of φ as columns.
     """
     data = density.data
-    phi, log_sigma = at[:, :-1], at[:, -1:]
+    readings, jacobian, good = _linearised(density, phi, widths)
+    data = eqx.tree_at(lambda d: d.present, data, data.present & good[:, None])
+    centre = jnp.broadcast_to(by_sample(log_sigma, data.which), readings.shape)
+    value, pull, weight, pull_sigma, weight_sigma = _laws(
+        density.population, data, readings, centre
+    )
+    # An assay's own samples: (patients, samples, assays).
+    own = jax.nn.one_hot(data.which, log_sigma.shape[1]) * data.present[..., None]
+    # Expected information on log σ is 2 per reading: with less curvature than that,
+    # a step from far above the best σ would overshoot.
+    n_read = jnp.sum(own * ~data.below[..., None], axis=1)
+    by_assay = lambda each: jnp.einsum("nt,nta->na", each, own)
+    weaker, stronger = (
+        by_assay(_laws(density.population, data, readings, centre + step)[2])
+        for step in (SIGMA_STEP, -SIGMA_STEP)
+    )
+    known = weaker > 0
+    ratio = jnp.where(known, stronger, 1.0) / jnp.where(known, weaker, 1.0)
+    fading = jnp.where(known, jnp.log(ratio) / (2.0 * SIGMA_STEP), 2.0)
+    return Quadratics(
+        phi=phi,
+        log_sigma=log_sigma,
+        value=jnp.sum(value, axis=1),
+        gradient=jnp.einsum("nti,nt,nta->nai", jacobian, pull, own),
+        stiffness=jnp.einsum("nti,nt,nta,ntj->naij", jacobian, weight, own, jacobian),
+        fading=jnp.clip(fading, 0.0, 2.0),
+        gradient_sigma=by_assay(pull_sigma),
+        stiffness_sigma=jnp.maximum(by_assay(weight_sigma), 2.0 * n_read),
+    )
+
+
+def _linearised(density: Density, phi: Array, widths: Array):
+    """Readings, their derivative in φ over ±1 SD, and who was solved at all points."""
     size = phi.shape[1]
     signs = jnp.concatenate([jnp.zeros((1, size)), jnp.eye(size), -jnp.eye(size)])
     readings, solved = lax.map(
         lambda sign: log_readings(
-            density.population, phi + widths @ sign, data, density.solver
+            density.population, phi + widths @ sign, density.data, density.solver
         ),
         signs,
     )
-    good = jnp.all(solved, axis=0)
     change = 0.5 * (readings[1 : 1 + size] - readings[1 + size :])
     # change = J widths, with J the derivative of readings (patients, samples, φ).
     jacobian = jnp.linalg.solve(
         jnp.swapaxes(widths, 1, 2), jnp.moveaxis(change, 0, 2).swapaxes(1, 2)
     ).swapaxes(1, 2)
+    return readings[0], jacobian, jnp.all(solved, axis=0)
+
+
+def _laws(population: Population, data: Packed, readings: Array, log_sigma: Array):
+    """Log likelihood of each sample, its slopes and what is left of its curvatures.
+
+    Args:
+        population: says which assays there are.
+        data: what was read.
+        readings: predictions of the samples.
+        log_sigma: of the assay of each sample.
+
+    Returns:
+        Value; slope and stiffness in the prediction; slope and stiffness in log σ.
+    """
 
     def each(reading, log_sigma):
-        assay = density.population.assay
-        sigma = jnp.exp(log_sigma)
-        value = assay.log_likelihood(reading, data.log_value, data.below, sigma)
-        return jnp.where(data.present & good[:, None], value, 0.0)
-
-    def slope(argument):
-        return jax.grad(lambda *x: jnp.sum(each(*x)), argument)
-
-    centre = jnp.broadcast_to(log_sigma, readings[0].shape)
-    ones = jnp.ones_like(centre)
+        return reading_log_likelihoods(population, reading, data, jnp.exp(log_sigma))
 
     def slope_and_stiffness(argument):
-        along = (ones, jnp.zeros_like(ones)) if argument == 0 else (0.0 * ones, ones)
-        first, second = jax.jvp(slope(argument), (readings[0], centre), along)
+        slope = jax.grad(lambda *x: jnp.sum(each(*x)), argument)
+        ones, none = jnp.ones_like(readings), jnp.zeros_like(readings)
+        along = (ones, none) if argument == 0 else (none, ones)
+        first, second = jax.jvp(slope, (readings, log_sigma), along)
         return first, jnp.maximum(-second, 0.0)
 
     pull, weight = slope_and_stiffness(0)
     # A heavy-tailed error has negative curvature at an outlier; the weight of the
     # normal reading that would pull as hard is positive (iterated reweighting).
-    gap = data.log_value - readings[0]
-    far = ~data.below & (jnp.abs(gap) > 1e-3)
+    heavy = np.array([assay.error.heavy_tails for assay in population.assays])
+    gap = data.log_value - readings
+    far = ~data.below & (jnp.abs(gap) > 1e-3) & jnp.asarray(heavy)[data.which]
     weight = jnp.where(far, pull / jnp.where(far, gap, 1.0), weight)
-    pull_sigma, weight_sigma = slope_and_stiffness(1)
-    # Expected information on log σ is 2 per reading: with less curvature than that,
-    # a step from far above the best σ would overshoot.
-    n_read = jnp.sum(data.present & ~data.below & good[:, None], axis=1)
-    stiffness = jnp.maximum(jnp.sum(weight_sigma, axis=1), 2.0 * n_read)
-    hessian = jnp.zeros((at.shape[0], size + 1, size + 1))
-    hessian = hessian.at[:, :size, :size].set(
-        jnp.einsum("nti,nt,ntj->nij", jacobian, weight, jacobian)
-    )
-    return Quadratics(
-        at=at,
-        value=jnp.sum(each(readings[0], centre), axis=1),
-        gradient=jnp.concatenate(
-            [
-                jnp.einsum("nti,nt->ni", jacobian, pull),
-                jnp.sum(pull_sigma, axis=1, keepdims=True),
-            ],
-            axis=1,
-        ),
-        hessian=hessian.at[:, size, size].set(stiffness),
-    )
+    return each(readings, log_sigma), pull, weight, *slope_and_stiffness(1)

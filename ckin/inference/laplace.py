@@ -85,13 +85,16 @@ def conditional(
     hyper: Hyper, quads: Quadratics, vary_index: tuple[int, ...]
 ) -> Conditional:
     """Normal approximation of every patient's η given the population."""
-    log_sigma = jnp.broadcast_to(jnp.log(hyper.sigma), (hyper.centre.shape[0], 1))
-    shift = jnp.concatenate([hyper.centre, log_sigma], axis=1) - quads.at
+    louder = jnp.log(hyper.sigma) - quads.log_sigma
     # Data say less of φ the larger σ is: as 1/σ², exactly so for normal readings.
-    share = jnp.ones_like(shift).at[:, :-1].set(jnp.exp(-2.0 * shift[:, -1:]))
-    gradient, hessian = quads.gradient * share, quads.hessian * share[:, :, None]
+    share = jnp.exp(-quads.fading * louder)
+    gradient = jnp.einsum("na,nai->ni", share, quads.gradient)
+    hessian = jnp.einsum("na,naij->nij", share, quads.stiffness)
+    shift = hyper.centre - quads.phi
     pull = jnp.einsum("nij,nj->ni", hessian, shift)
     value = quads.value + jnp.sum(shift * (gradient - 0.5 * pull), axis=1)
+    bend = quads.gradient_sigma - 0.5 * quads.stiffness_sigma * louder
+    value = value + jnp.sum(louder * bend, axis=1)
     index, omega = np.array(vary_index, dtype=int), hyper.omega
     slope = (gradient - pull)[:, index].T
     stiffness = jnp.moveaxis(hessian[:, index][:, :, index], 0, 2)
@@ -220,7 +223,7 @@ def _expanded(density: Density, hyper: Hyper, phi: Array, quads: Quadratics | No
     index = np.array(density.population.vary_index, dtype=int)
     shared = np.setdiff1d(np.arange(phi.shape[1]), index)
     phi = phi.at[:, shared].set(hyper.centre[:, shared])
-    log_sigma = jnp.broadcast_to(jnp.log(hyper.sigma), (phi.shape[0], 1))
+    log_sigma = jnp.tile(jnp.log(hyper.sigma), (phi.shape[0], 1))
     widths = np.tile(SHARED_WIDTH * np.eye(phi.shape[1]), (phi.shape[0], 1, 1))
     inner = 0.5 * np.tile(np.eye(index.size), (phi.shape[0], 1, 1))
     if quads is not None:
@@ -228,8 +231,7 @@ def _expanded(density: Density, hyper: Hyper, phi: Array, quads: Quadratics | No
         inner = np.linalg.inv(np.moveaxis(np.asarray(factor), 2, 0))
         inner = np.swapaxes(inner, 1, 2)
     widths[:, index[:, None], index] = np.asarray(hyper.omega)[:, None] * inner
-    at = jnp.concatenate([phi, log_sigma], axis=1)
-    return quadratics(density, at, jnp.asarray(widths))
+    return quadratics(density, phi, log_sigma, jnp.asarray(widths))
 
 
 def _eta_of(density: Density, hyper: Hyper, phi: Array) -> Array:

@@ -7,8 +7,15 @@ import numpy as np
 from jax import lax
 
 from ckin._types import Array, ArrayLike, Float
+from ckin.assay import Sampled
 from ckin.inference.density import Density
-from ckin.population import Packed, Population, log_readings
+from ckin.population import (
+    Packed,
+    Population,
+    by_sample,
+    log_readings,
+    reading_log_likelihoods,
+)
 from ckin.solve import Solver, make_grids
 
 
@@ -31,14 +38,26 @@ def _log_readings(
 
 
 def _read_at(
-    population: Population, data: Packed, time_d: Float[Array, "patients times"]
+    population: Population,
+    data: Packed,
+    time_d: Float[Array, "patients times"],
+    assay: int = 0,
 ) -> Packed:
-    """The same patients at other times; what was read of them is not looked at."""
+    """The same patients read by one assay at other times, whatever was read of them."""
     before = jnp.zeros(time_d.shape, bool)
     grid = make_grids(population.model, data.events, time_d, before)
+    which = jnp.full(time_d.shape, assay)
     return eqx.tree_at(
-        lambda d: (d.time_d, d.after, d.grid), data, (time_d, before, grid)
+        lambda d: (d.time_d, d.after, d.grid, d.which),
+        data,
+        (time_d, before, grid, which),
     )
+
+
+def _usual(data: Packed, assay: int) -> Sampled:
+    """What a further sample of an assay would be: the median of those there are."""
+    mine = np.asarray(data.present) & (np.asarray(data.which) == assay)
+    return jax.tree.map(lambda each: jnp.median(jnp.asarray(each)[mine]), data.sampled)
 
 
 def readings(
@@ -46,6 +65,7 @@ def readings(
     data: Packed,
     phi: ArrayLike,
     time_d: Float[np.ndarray, "patients times"],
+    assay: int = 0,
 ) -> Float[np.ndarray, "draws patients times"]:
     """Error-free readings of the patients of a data set, at times of their own.
 
@@ -54,20 +74,23 @@ def readings(
         data: its patients; what was read of them is not looked at.
         phi: draws of their parameters, (draws, patients, estimated).
         time_d: days, not decreasing; a reading at the time of an event precedes it.
+        assay: which of the population's assays reads.
 
     Returns:
         Readings in the unit of the assay; NaN where a patient could not be solved.
     """
-    there = _read_at(population, data, jnp.asarray(time_d))
+    there = _read_at(population, data, jnp.asarray(time_d), assay)
     return np.exp(_log_readings(population, there, jnp.asarray(phi), None))
 
 
-def _log_curves(density: Density, u: ArrayLike, eta: ArrayLike, time_d: np.ndarray):
+def _log_curves(
+    density: Density, u: ArrayLike, eta: ArrayLike, time_d: np.ndarray, assay: int
+):
     """Log readings at common times: the patients of the fit, sampled at those."""
     data, population = density.data, density.population
     times = jnp.broadcast_to(jnp.asarray(time_d), (data.n_patients, len(time_d)))
     phi = jax.vmap(density.patient_phi)(jnp.asarray(u), jnp.asarray(eta))
-    there = _read_at(population, data, times)
+    there = _read_at(population, data, times, assay)
     return _log_readings(population, there, phi, density.solver)
 
 
@@ -76,6 +99,7 @@ def individual_curves(
     u: ArrayLike,
     eta: ArrayLike,
     time_d: Float[np.ndarray, " times"],
+    assay: int = 0,
 ) -> Float[np.ndarray, "patients times probabilities"]:
     """Error-free readings of each patient: quantiles over draws, on the assay's scale.
 
@@ -84,13 +108,18 @@ def individual_curves(
         u: population draws, (draws, hyper).
         eta: (draws, patients, varying).
         time_d: days, not decreasing.
+        assay: which of the population's assays reads.
     """
-    curves = _log_curves(density, u, eta, time_d)
+    curves = _log_curves(density, u, eta, time_d, assay)
     return _quantiles(np.asarray(curves), axis=0)
 
 
 def population_curve(
-    density: Density, u: ArrayLike, key: Array, time_d: Float[np.ndarray, " times"]
+    density: Density,
+    u: ArrayLike,
+    key: Array,
+    time_d: Float[np.ndarray, " times"],
+    assay: int = 0,
 ) -> Float[np.ndarray, "times probabilities"]:
     """Readings of new patients with error: quantiles over draws and patients.
 
@@ -100,9 +129,11 @@ def population_curve(
     u = jnp.asarray(u)
     eta_key, noise_key = jax.random.split(key)
     eta = jax.random.normal(eta_key, (u.shape[0], *density.eta_shape))
-    curves = _log_curves(density, u, eta, time_d)
-    sigma = jax.vmap(lambda u: density.hyper(u).sigma)(u)
-    noisy = density.population.assay.draw(noise_key, curves, sigma[:, None, None])
+    curves = _log_curves(density, u, eta, time_d, assay)
+    sigma = jax.vmap(lambda u: density.hyper(u).sigma[assay])(u)
+    noisy = density.population.assays[assay].draw(
+        noise_key, curves, sigma[:, None, None], _usual(density.data, assay)
+    )
     return _quantiles(np.asarray(noisy).reshape(-1, len(time_d)), axis=0)
 
 
@@ -123,10 +154,9 @@ def sample_log_likelihoods(
         data, hyper = density.data, density.hyper(u)
         phi = density.patient_phi(u, eta)
         prediction, solved = log_readings(density.population, phi, data, density.solver)
-        each = density.population.assay.log_likelihood(
-            prediction, data.log_value, data.below, hyper.sigma
-        )
-        each = jnp.where(solved[:, None], each, -jnp.inf)
-        return jnp.where(data.present, each, 0.0), solved
+        sigma = by_sample(hyper.sigma, data.which)
+        each = reading_log_likelihoods(density.population, prediction, data, sigma)
+        each = jnp.where(solved[:, None] | ~data.present, each, -jnp.inf)
+        return each, solved
 
     return lax.map(one_draw, (u, eta))

@@ -141,9 +141,11 @@ def to_datatree(
         log_likelihood: (chains, draws, patients, samples), padding included.
         attributes: written on every group.
     """
-    data, assay = density.data, density.population.assay.name
-    present = np.asarray(data.present)
-    patients, samples = np.nonzero(present)
+    data, assays = density.data, density.population.assays
+    present, which = np.asarray(data.present), np.asarray(data.which)
+    patients, _ = np.nonzero(present)
+    # The samples of each assay: ArviZ judges a likelihood at a time.
+    own = {a.name: np.nonzero(present & (which == i)) for i, a in enumerate(assays)}
     each = individual_draws(density, u, eta)
     tree = from_dict(
         {
@@ -153,9 +155,15 @@ def to_datatree(
                 "eta": eta,
             },
             "sample_stats": dict(stats),
-            "log_likelihood": {assay: log_likelihood[:, :, patients, samples]},
+            "log_likelihood": {
+                name: log_likelihood[:, :, *cells] for name, cells in own.items()
+            },
             "observed_data": {
-                f"log_{assay}": np.asarray(data.log_value)[present],
+                **{
+                    f"log_{name}": np.asarray(data.log_value)[cells]
+                    for name, cells in own.items()
+                },
+                "assay_index": which[present],
                 "below": np.asarray(data.below)[present],
                 "time_d": np.asarray(data.time_d)[present],
                 "patient_index": patients,
@@ -165,14 +173,19 @@ def to_datatree(
             "patient": list(data.ids),
             "varying": list(density.population.vary),
             "reading": np.arange(present.sum()),
+            **{
+                f"{name}_reading": np.flatnonzero(which[present] == index)
+                for index, name in enumerate(own)
+            },
         },
         dims={
             "eta": ["patient", "varying"],
-            assay: ["reading"],
+            **{name: [f"{name}_reading"] for name in own},
+            **{f"log_{name}": [f"{name}_reading"] for name in own},
             **{f"{name}_i": ["patient"] for name in each},
             **{
                 name: ["reading"]
-                for name in (f"log_{assay}", "below", "time_d", "patient_index")
+                for name in ("below", "time_d", "patient_index", "assay_index")
             },
         },
     )
@@ -265,7 +278,7 @@ def _units(density: Density) -> dict[str, str]:
         units[f"cv_pct_{name}"] = "%"
     for effect in population.covariates:
         units[effect.name] = "1"
-    units[f"sigma_{population.assay.name}"] = "SD of log"
+    units |= {f"sigma_{assay.name}": "SD of log" for assay in population.assays}
     return units
 
 

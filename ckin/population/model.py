@@ -3,7 +3,8 @@
 Sites: each estimated parameter by its own name (typical value, its own unit),
 `omega_NAME` (between-patient SD on the φ scale), `beta_PARAMETER_COLUMN`,
 `sigma_ASSAY` (error SD of the natural log), `eta` (patients × varying parameters,
-standard normal) and the assay itself (natural log of the reading).
+standard normal) and each assay itself (natural log of its readings, masked where the
+sample is another's).
 """
 
 from collections.abc import Mapping
@@ -16,8 +17,9 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
-from ckin._types import Array, ArrayLike, Bool, Float
-from ckin.assay import Assay
+from ckin._types import Array, ArrayLike, Bool, Float, Int
+from ckin.assay import NOT_COUNTED, Assay, Sampled
+from ckin.model import AbstractModel
 from ckin.population.pack import Packed
 from ckin.population.specification import BETA_PRIOR_SD, Population
 from ckin.protocol import EventTable
@@ -40,8 +42,17 @@ class CensoredReading(dist.Distribution):
         "sigma": constraints.positive,
     }
 
-    def __init__(self, assay: Assay, log_prediction, sigma, below, solved):
+    def __init__(
+        self,
+        assay: Assay,
+        log_prediction,
+        sigma,
+        below,
+        solved,
+        sampled: Sampled = NOT_COUNTED,
+    ):
         self.assay, self.below, self.solved = assay, below, solved
+        self.sampled = sampled
         self.log_prediction, self.sigma = log_prediction, sigma
         super().__init__(batch_shape=log_prediction.shape, validate_args=False)
 
@@ -50,12 +61,12 @@ class CensoredReading(dist.Distribution):
         assert key is not None
         shape = sample_shape + self.batch_shape
         prediction = jnp.broadcast_to(self.log_prediction, shape)
-        return self.assay.draw(key, prediction, self.sigma)
+        return self.assay.draw(key, prediction, self.sigma, self.sampled)
 
     def log_prob(self, value):
         """Log likelihood of each reading (M3 below the limit)."""
         each = self.assay.log_likelihood(
-            self.log_prediction, value, self.below, self.sigma
+            self.log_prediction, value, self.below, self.sigma, self.sampled
         )
         return jnp.where(self.solved, each, -jnp.inf)
 
@@ -97,15 +108,69 @@ def log_readings(
     grid they can be differentiated in reverse mode only.
     """
 
-    def each(phi, known, events, grid, time_d, after):
-        whole = (population, solver, known, events, grid, time_d, after)
+    def each(phi, known, events, grid, time_d, after, which):
+        whole = (population, solver, known, events, grid, time_d, after, which)
         if population.on_grid and (solver is None or solver.method is None):
             return _guarded(phi, whole)
         return _patient_readings(phi, whole)
 
     return jax.vmap(each)(
-        phi, data.known, data.events, data.grid, data.time_d, data.after
+        phi, data.known, data.events, data.grid, data.time_d, data.after, data.which
     )
+
+
+def predicted(
+    population: Population,
+    model: AbstractModel,
+    states,
+    which: Int[Array, " times"] | None = None,
+) -> Float[Array, " times"]:
+    """Natural log of what the assay of each time reads of `states`, without error.
+
+    Args:
+        population: says which assays there are.
+        model: the patient's model.
+        states: at each time.
+        which: assay at each time, by its place; may be left out where there is one.
+    """
+    first, *others = population.assays
+    reading = first.predict(model, states)
+    for index, assay in enumerate(others, start=1):
+        reading = jnp.where(which == index, assay.predict(model, states), reading)
+    return reading
+
+
+def reading_log_likelihoods(
+    population: Population,
+    log_prediction: Float[Array, "patients samples"],
+    data: Packed,
+    sigma: Float[ArrayLike, "#patients #samples"],
+) -> Float[Array, "patients samples"]:
+    """Log likelihood of every sample by the law of its assay; 0 where padded.
+
+    Args:
+        population: says which assays there are.
+        log_prediction: natural log of the error-free reading of each sample.
+        data: what was read.
+        sigma: error SD of the assay of each sample (`by_sample`).
+    """
+    total = jnp.zeros(data.present.shape)
+    for index, assay in enumerate(population.assays):
+        each = assay.log_likelihood(
+            log_prediction, data.log_value, data.below, sigma, data.sampled
+        )
+        total = jnp.where(data.present & (data.which == index), each, total)
+    return total
+
+
+def by_sample(
+    values: Float[Array, "*#patients assays"], which: Int[Array, "patients samples"]
+) -> Float[Array, "#patients #samples"]:
+    """A number of each assay, at the samples of that assay."""
+    each = values[..., :1] if values.ndim > 1 else values[None, :1]
+    for index in range(1, values.shape[-1]):
+        each = jnp.where(which == index, values[..., index, None], each)
+    return each
 
 
 def log_reading(
@@ -115,6 +180,7 @@ def log_reading(
     events: EventTable,
     time_d: Float[ArrayLike, " times"],
     *,
+    which: Int[Array, " times"] | None = None,
     after: Array | None = None,
     solver: Solver | None = None,
     grid: Grid | None = None,
@@ -122,19 +188,28 @@ def log_reading(
     """Natural log of error-free readings of one patient, and whether it was solved.
 
     The readings of a patient who was not solved mean nothing. `grid` is passed over
-    where the population's trajectories are not solved on one.
+    where the population's trajectories are not solved on one. `which` assay reads at
+    each time may be left out where there is one.
     """
     model = population.patient_model(phi, known)
     steps = grid if population.on_grid else None
     trajectory = solve(model, events, time_d, after=after, solver=solver, grid=steps)
-    reading = population.assay.predict(model, trajectory.states)
+    reading = predicted(population, model, trajectory.states, which)
     return reading, trajectory.ok & jnp.all(jnp.isfinite(reading))
 
 
 def _patient_readings(phi: Array, whole: tuple) -> tuple[Array, Array]:
-    population, solver, known, events, grid, time_d, after = whole
+    population, solver, known, events, grid, time_d, after, which = whole
     reading, solved = log_reading(
-        population, phi, known, events, time_d, after=after, solver=solver, grid=grid
+        population,
+        phi,
+        known,
+        events,
+        time_d,
+        which=which,
+        after=after,
+        solver=solver,
+        grid=grid,
     )
     # A failed patient must not leak inf or NaN into anyone's gradient.
     return jnp.where(solved, reading, 0.0), solved
@@ -196,9 +271,10 @@ def population_model(
         numpyro.sample(effect.name, dist.Normal(0.0, BETA_PRIOR_SD))
         for effect in population.covariates
     ]
-    sigma = numpyro.sample(
-        f"sigma_{population.assay.name}", population.assay.sigma_prior
-    )
+    sigmas = [
+        numpyro.sample(f"sigma_{assay.name}", assay.sigma_prior)
+        for assay in population.assays
+    ]
     shape = (data.n_patients, len(population.vary))
     eta = numpyro.sample("eta", dist.Normal().expand(shape).to_event(2))
     if not likelihood:
@@ -212,12 +288,11 @@ def population_model(
     spread = jnp.stack(omega) if omega else jnp.zeros(0)
     phi = patient_phi(population, centre, spread, cast(Array, eta))
     log_prediction, solved = log_readings(population, phi, data, solver)
-    readings = CensoredReading(
-        population.assay, log_prediction, sigma, data.below, solved[:, None]
-    )
-    with numpyro.handlers.mask(mask=data.present):
-        numpyro.sample(
-            population.assay.name,
-            readings,
-            obs=data.log_value if observed else None,
+    for index, (assay, sigma) in enumerate(zip(population.assays, sigmas, strict=True)):
+        readings = CensoredReading(
+            assay, log_prediction, sigma, data.below, solved[:, None], data.sampled
         )
+        with numpyro.handlers.mask(mask=data.present & (data.which == index)):
+            numpyro.sample(
+                assay.name, readings, obs=data.log_value if observed else None
+            )

@@ -4,13 +4,16 @@ Padding never reaches the likelihood (`present` is False there) and never costs 
 solve (an appended event has a segment of no length).
 """
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ckin._types import Array, Bool, Float
-from ckin.dataset import Dataset, Patient
+from ckin._types import Array, Bool, Float, Int
+from ckin.assay import Assay, Sampled
+from ckin.dataset import Dataset, Patient, Sample
 from ckin.errors import InputError
 from ckin.model import name_of, parameters
 from ckin.population.specification import Population
@@ -34,6 +37,8 @@ class Packed(eqx.Module):
         log_value: natural log of the reading; of the limit where `below`.
         below: sample below its detection limit.
         present: False where the row is padding.
+        which: assay of each sample, by its place in the population's assays.
+        sampled: what was examined of each sample, for assays that count.
         known: parameters read from the data (weight), name to shape (patients,).
         covariates: what each β multiplies, shape (patients, effects).
     """
@@ -46,6 +51,8 @@ class Packed(eqx.Module):
     log_value: Float[Array, "patients samples"]
     below: Bool[Array, "patients samples"]
     present: Bool[Array, "patients samples"]
+    which: Int[Array, "patients samples"]
+    sampled: Sampled
     known: dict[str, Float[Array, " patients"]]
     covariates: Float[Array, "patients effects"]
 
@@ -56,26 +63,24 @@ class Packed(eqx.Module):
 
 
 def pack(dataset: Dataset, population: Population) -> Packed:
-    """Arrays of every patient who has a sample of the population's assay.
+    """Arrays of every patient who has a sample of one of the population's assays.
 
     Raises:
-        PackError: no patient has a sample; a patient lacks a covariate, doses, or has
-            more courses than the model describes.
+        PackError: no patient has a sample of an assay; an assay is in another unit than
+            the model's; a patient lacks a covariate, doses, what a counting assay
+            needs, or has more courses than the model describes.
     """
-    name = population.assay.name
+    for assay in population.assays:
+        _check_assay(assay, dataset, population)
+    names = [assay.name for assay in population.assays]
     patients = [
         patient
         for patient in dataset.patients
-        if any(sample.assay == name for sample in patient.samples)
+        if any(sample.assay in names for sample in patient.samples)
     ]
-    if not patients:
-        raise PackError(
-            f"{dataset.path} has no {name} sample after the first infusion; "
-            f"its assays are {', '.join(dataset.assays) or 'none'}"
-        )
     for patient in patients:
         _check_doses(patient, population)
-    samples = [_samples(patient, name) for patient in patients]
+    samples = [_samples(patient, population.assays) for patient in patients]
     width = max(len(rows["time_d"]) for rows in samples)
     tables = [_events(patient, population) for patient in patients]
     columns = {
@@ -83,25 +88,69 @@ def pack(dataset: Dataset, population: Population) -> Packed:
         for key in samples[0]
     }
     events = jax.tree.map(jnp.asarray, stack_events(tables))
+    sampled = Sampled(columns.pop("examined"), columns.pop("partitions"))
     return Packed(
         ids=tuple(patient.id for patient in patients),
         events=events,
         grid=make_grids(population.model, events, columns["time_d"], columns["after"]),
         known=_known(patients, population),
         covariates=jnp.asarray(_covariates(patients, population)),
+        sampled=sampled,
         **columns,
     )
 
 
-def _samples(patient: Patient, assay: str) -> dict[str, np.ndarray]:
-    rows = [sample for sample in patient.samples if sample.assay == assay]
+def _check_assay(assay: Assay, dataset: Dataset, population: Population) -> None:
+    if not any(s.assay == assay.name for p in dataset.patients for s in p.samples):
+        raise PackError(
+            f"{dataset.path} has no {assay.name} sample after the first infusion; "
+            f"its assays are {', '.join(dataset.assays) or 'none'}"
+        )
+    unit = population.model.units[assay.quantity]
+    given = dataset.units.get(assay.name, unit)
+    if given != unit:
+        raise PackError(
+            f"{dataset.path} has {assay.name} in {given}, and "
+            f"{name_of(population.model)} predicts {unit}; see `Dataset.in_unit`"
+        )
+
+
+def _samples(patient: Patient, assays: Sequence[Assay]) -> dict[str, np.ndarray]:
+    """Samples of these assays, in order of time."""
+    names = [assay.name for assay in assays]
+    rows = [sample for sample in patient.samples if sample.assay in names]
+    which = [names.index(row.assay) for row in rows]
+    sampled = [
+        _sampled(patient, row, assays[index])
+        for row, index in zip(rows, which, strict=True)
+    ]
     return {
+        "which": np.array(which, dtype=int),
+        "examined": np.array([examined for examined, _ in sampled], dtype=float),
+        "partitions": np.array([parts for _, parts in sampled], dtype=float),
         "time_d": np.array([row.time_d for row in rows], dtype=float),
         "after": np.array([row.after for row in rows], dtype=bool),
         "log_value": np.log([row.value for row in rows]),
         "below": np.array([row.below for row in rows], dtype=bool),
         "present": np.ones(len(rows), dtype=bool),
     }
+
+
+def _sampled(patient: Patient, row: Sample, assay: Assay) -> tuple[float, float]:
+    """What was examined, and in how many partitions; 1 where nobody asks."""
+    given = {"EXAMINED": row.examined, "PARTITIONS": row.partitions}
+    for column in assay.error.needs:
+        if given[column] is None:
+            raise PackError(
+                f"row {row.row}, patient {patient.id}: {assay.name} is counted "
+                f"(error law {assay.error.name}), and the sample has no {column}; fill "
+                f"it in, or take --error {assay.name}=normal"
+            )
+    needs = assay.error.needs
+    examined = row.examined if "EXAMINED" in needs else None
+    partitions = row.partitions if "PARTITIONS" in needs else None
+    amount = 1.0 if examined is None else examined * assay.per
+    return amount, 1.0 if partitions is None else float(partitions)
 
 
 def _pad(rows: np.ndarray, width: int) -> np.ndarray:

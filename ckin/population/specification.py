@@ -80,11 +80,11 @@ class CovariateEffect:
 
 
 class Population(eqx.Module):
-    """A model, an assay, and how patients differ. Build it with `population`.
+    """A model, its assays, and how patients differ. Build it with `population`.
 
     Attributes:
         model: the typical patient; parameters that are not estimated keep its values.
-        assay: what was measured.
+        assays: what was measured, each on the same trajectory.
         estimate: parameters whose typical value is estimated.
         vary: parameters that differ between patients, a subset of `estimate`.
         omega: prior median of ω of each parameter in `vary`.
@@ -94,13 +94,19 @@ class Population(eqx.Module):
     """
 
     model: AbstractModel
-    assay: Assay
+    assays: tuple[Assay, ...]
     estimate: tuple[str, ...] = eqx.field(static=True)
     vary: tuple[str, ...] = eqx.field(static=True)
     omega: tuple[float, ...] = eqx.field(static=True)
     omega_sd_log: tuple[float, ...] = eqx.field(static=True)
     covariates: tuple[CovariateEffect, ...] = eqx.field(static=True, default=())
     priors: dict[str, dist.Distribution] = eqx.field(default_factory=dict)
+
+    @property
+    def assay(self) -> Assay:
+        """The assay of a population that has one."""
+        (assay,) = self.assays
+        return assay
 
     @property
     def info(self) -> dict[str, ParameterInfo]:
@@ -173,7 +179,7 @@ def _informed(
 
 def population(
     model: AbstractModel,
-    assay: Assay,
+    assay: Assay | Sequence[Assay],
     *,
     estimate: Sequence[str] | None = None,
     vary: Sequence[str] | None = None,
@@ -186,7 +192,7 @@ def population(
 
     Args:
         model: the typical patient.
-        assay: what was measured.
+        assay: what was measured, or several such on the same trajectory.
         estimate: parameters whose typical value is estimated.
         vary: parameters that vary between patients; each is estimated too.
         covariates: covariate effects, on estimated parameters.
@@ -224,9 +230,19 @@ def population(
             )
     spread = {name: omega.get(name, known[name].omega or 0.3) for name in vary}
     doubt = {name: omega_sd_log.get(name, OMEGA_PRIOR_SD_LOG) for name in vary}
+    assays = (assay,) if isinstance(assay, Assay) else tuple(assay)
+    names = [each.name for each in assays]
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"assays: {', '.join(names) or 'none'}; name each once")
+    for each in assays:
+        if each.quantity not in model.units:
+            raise InputError(
+                f"assay {each.name}: {name_of(model)} does not describe "
+                f"{each.quantity}; it has {', '.join(model.units)}"
+            )
     return Population(
         model=model,
-        assay=assay,
+        assays=assays,
         estimate=estimate,
         vary=tuple(vary),
         omega=tuple(float(spread[name]) for name in vary),

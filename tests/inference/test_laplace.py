@@ -48,42 +48,47 @@ def test_small_systems_are_solved_as_numpy_solves_them(d):
 def test_the_conditional_is_the_normal_of_dense_algebra(vary_index):
     rng = np.random.default_rng(7)
     n, p, index = 3, 3, np.array(vary_index)
-    hessian = np.zeros((n, p + 1, p + 1))
-    hessian[:, :p, :p] = spd(rng, n, p)
-    hessian[:, p, p] = 5.0
+    # Two assays: the one is normal, of the other half the scatter is counting.
+    hessian, fading = np.stack([spd(rng, n, p), spd(rng, n, p)], axis=1), [2.0, 1.0]
     quads = Quadratics(
-        at=jnp.asarray(rng.normal(size=(n, p + 1))),
+        phi=jnp.asarray(rng.normal(size=(n, p))),
+        log_sigma=jnp.asarray(rng.normal(size=(n, 2))),
         value=jnp.asarray(rng.normal(size=n)),
-        gradient=jnp.asarray(rng.normal(size=(n, p + 1))),
-        hessian=jnp.asarray(hessian),
+        gradient=jnp.asarray(rng.normal(size=(n, 2, p))),
+        stiffness=jnp.asarray(hessian),
+        fading=jnp.tile(jnp.asarray(fading), (n, 1)),
+        gradient_sigma=jnp.asarray(rng.normal(size=(n, 2))),
+        stiffness_sigma=jnp.full((n, 2), 5.0),
     )
+    sigma = np.array([0.7, 0.3])
     omega = rng.uniform(0.3, 1.2, size=index.size)
     hyper = Hyper(
-        jnp.asarray(rng.normal(size=(n, p))), jnp.asarray(omega), jnp.asarray(0.7)
+        jnp.asarray(rng.normal(size=(n, p))), jnp.asarray(omega), jnp.asarray(sigma)
     )
     given = conditional(hyper, quads, vary_index)
     for i in range(n):
-        d_sigma = np.log(0.7) - float(quads.at[i, p])
-        # What data say of φ goes as 1/σ²; of log σ it is a quadratic of its own.
-        share = np.exp(-2 * d_sigma)
-        h, g = share * hessian[i, :p, :p], share * np.asarray(quads.gradient[i, :p])
+        d_sigma = np.log(sigma) - np.asarray(quads.log_sigma[i])
+        # What data say of φ fades with σ; of log σ it is a quadratic of its own.
+        share = np.exp(-np.array(fading) * d_sigma)
+        h = np.tensordot(share, hessian[i], 1)
+        g = share @ np.asarray(quads.gradient[i])
         select = np.eye(p)[:, index] * omega
 
         def log_likelihood(eta, i=i, h=h, g=g, select=select, d_sigma=d_sigma):
-            delta = np.asarray(hyper.centre[i] - quads.at[i, :p]) + select @ eta
-            of_sigma = quads.gradient[i, p] * d_sigma - 0.5 * 5.0 * d_sigma**2
+            delta = np.asarray(hyper.centre[i] - quads.phi[i]) + select @ eta
+            of_sigma = quads.gradient_sigma[i] @ d_sigma - 2.5 * np.sum(d_sigma**2)
             return float(quads.value[i] + of_sigma + g @ delta - delta @ h @ delta / 2)
 
         precision = select.T @ h @ select + np.eye(index.size)
-        shift = np.asarray(hyper.centre[i] - quads.at[i, :p])
+        shift = np.asarray(hyper.centre[i] - quads.phi[i])
         mean = np.linalg.solve(precision, select.T @ (g - h @ shift))
         np.testing.assert_allclose(given.mean[:, i], mean, rtol=SAME, atol=SAME)
         lower = np.asarray(given.factor[:, :, i])
         np.testing.assert_allclose(lower @ lower.T, precision, rtol=SAME)
         # Bayes' rule at any η, here the mean: marginal = joint / conditional.
         joint = log_likelihood(mean) + stats.norm.logpdf(mean).sum()
-        density = stats.multivariate_normal(mean, np.linalg.inv(precision))
-        marginal = joint - density.logpdf(mean)
+        at_mode = np.linalg.slogdet(precision)[1] - index.size * np.log(2 * np.pi)
+        marginal = joint - 0.5 * at_mode
         assert float(given.log_marginal[i]) == pytest.approx(marginal, abs=SAME)
 
 
@@ -92,7 +97,7 @@ def slopes(density, at):
     """Gradient and minus the Hessian of every patient's log likelihood, by autodiff."""
 
     def total(at):
-        found = patient_log_likelihoods(density, at[:, :-1], jnp.exp(at[:, -1]))
+        found = patient_log_likelihoods(density, at[:, :-1], jnp.exp(at[:, -1:]))
         return jnp.sum(found), found
 
     (_, value), gradient = jax.value_and_grad(total, has_aux=True)(at)
@@ -110,15 +115,20 @@ def test_quadratics_of_linear_readings_are_exact(line, censored):
     at = jnp.asarray([6.0, -0.1, np.log(0.4)] + 0.2 * rng.normal(size=(4, 3)))
     # Steps within the assay's floor: beyond it nothing is linear.
     widths = jnp.asarray([[0.1], [0.01]] * spd(rng, 4, 2))
-    found = quadratics(density, at, widths)
+    found = quadratics(density, at[:, :-1], at[:, -1:], widths)
     value, gradient, hessian = slopes(density, at)
     np.testing.assert_allclose(found.value, value, rtol=SAME)
-    np.testing.assert_allclose(found.gradient, gradient, rtol=1e-7, atol=1e-7)
+    told = np.concatenate([found.gradient[:, 0], found.gradient_sigma], axis=1)
+    np.testing.assert_allclose(told, gradient, rtol=1e-7, atol=1e-7)
     # φ only: σ has an expected curvature as its least, and no cross terms.
     np.testing.assert_allclose(
-        found.hessian[:, :2, :2], hessian[:, :2, :2], rtol=1e-7, atol=1e-7
+        found.stiffness[:, 0], hessian[:, :2, :2], rtol=1e-7, atol=1e-7
     )
-    assert (np.linalg.eigvalsh(found.hessian) > -1e-9).all()
+    assert (np.linalg.eigvalsh(found.stiffness) > -1e-9).all()
+    assert (found.stiffness_sigma >= 0).all()
+    if not censored:
+        # Second order in the step of log σ.
+        np.testing.assert_allclose(found.fading, 2.0, atol=0.01)
 
 
 def parts(density, row):
@@ -163,8 +173,8 @@ def test_the_conditional_is_the_exact_posterior_of_a_patient(line, laplace, log_
     given = conditional(hyper, laplace.quadratics, line.population.vary_index)
     for row in range(line.data.n_patients):
         design, seen = parts(line, row)
-        scaled = design * np.asarray(hyper.omega) / float(hyper.sigma)
-        rest = (seen - design @ np.asarray(hyper.centre[row])) / float(hyper.sigma)
+        scaled = design * np.asarray(hyper.omega) / float(hyper.sigma[0])
+        rest = (seen - design @ np.asarray(hyper.centre[row])) / float(hyper.sigma[0])
         precision = scaled.T @ scaled + np.eye(2)
         lower = np.asarray(given.factor[:, :, row])
         np.testing.assert_allclose(lower @ lower.T, precision, rtol=1e-7, atol=1e-7)
