@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ckin import laboratory, runtime
+from ckin import filing, laboratory, runtime
 from ckin.errors import InputError
+from ckin.options import Data, Limit, Map, Unit, Where, read
 from ckin.terminal import NOT_CONVERGED, SYNTHETIC, err, explained, out, progress
 
 
@@ -26,37 +27,13 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(laboratory.commands)
+app.add_typer(filing.commands)
 
-Map = Annotated[
-    list[str],
-    typer.Option(
-        "--map",
-        help="COL=NAME: read the file's column COL as NAME (ID, TIME, DV, ...), "
-        "IGNORE or COVARIATE; or a .toml file with such entries. Repeatable.",
-    ),
-]
-Where = Annotated[
-    list[str], typer.Option(help="COL=VALUE: keep only rows with this value.")
-]
-Limit = Annotated[
-    list[str], typer.Option(help="ASSAY=VALUE: detection limit of a whole file.")
-]
-Unit = Annotated[list[str], typer.Option(help="ASSAY=UNIT: unit of an assay.")]
-Data = Annotated[str, typer.Argument(help="CSV file, or the name of a bundled set.")]
 Model = Annotated[str, typer.Option(help="Name (see `ckin models`) or a .py file.")]
 Set = Annotated[
     list[str],
     typer.Option("--set", help="NAME=VALUE: another value of a model parameter."),
 ]
-
-
-def _read(data: str, map: list[str], where, limit, unit):
-    """The data set of the command's arguments, and its column map."""
-    from ckin.dataset import ColumnMap, read_dataset
-    from ckin.library import dataset_path
-
-    columns = ColumnMap.from_options(map=map, where=where, limit=limit, unit=unit)
-    return read_dataset(dataset_path(data), columns)
 
 
 @app.command()
@@ -111,11 +88,24 @@ def check(
     where: Where = [],
     limit: Limit = [],
     unit: Unit = [],
+    save_map: Annotated[
+        bool,
+        typer.Option(
+            "--save-map", help="Keep the options beside the data, in FILE.toml."
+        ),
+    ] = False,
 ) -> None:
     """Read a data file and say what is in it; every fault with its row."""
+    from ckin.dataset import ColumnMap, save_column_map
+
     with explained():
-        dataset = _read(data, map, where, limit, unit)
+        dataset = read(data, map, where, limit, unit)
+        if save_map:
+            given = ColumnMap.from_options(map=map, where=where, limit=limit, unit=unit)
+            saved = save_column_map(Path(dataset.path), given)
     _print_disposition(dataset)
+    if save_map:
+        out.print(f"written: {saved}; it is read with the data", markup=False)
 
 
 def _print_disposition(dataset) -> None:
@@ -146,7 +136,7 @@ def _print_synthetic(synthetic: bool) -> None:
 
 @app.command()
 def metrics(
-    data: Annotated[str, typer.Argument(help="CSV file, bundled set, or fit folder.")],
+    data: Annotated[str, typer.Argument(help="Data file, bundled set, or fit folder.")],
     out_file: Annotated[
         Path | None, typer.Option("--out", help="CSV to write.")
     ] = None,
@@ -184,8 +174,8 @@ def simulate(
         Path,
         typer.Option(
             "--out",
-            help="CSV to write: a data file with limits and error; or .nc: error-free "
-            "readings of any number of patients, streamed to disk.",
+            help=".csv or .parquet: a data file with limits and error; or .nc: "
+            "error-free readings of any number of patients, streamed to disk.",
         ),
     ],
     n: Annotated[int, typer.Option(min=1, help="Virtual patients.")] = 100,
@@ -305,7 +295,7 @@ def fit(
 
     with explained():
         _check_out_dir(out_dir, force)
-        dataset = _read(data, map, where, limit, unit)
+        dataset = read(data, map, where, limit, unit)
         if cycles is not None:
             dataset = dataset.first_cycles(cycles)
         analysis = Analysis(

@@ -13,7 +13,7 @@ from ckin._types import Array, Float
 from ckin.assay import qpcr
 from ckin.cohort import FOLLOW_UP_DAYS, SAMPLE_DAYS, simulate, virtual_patients
 from ckin.crowd import CHECKED, simulate_crowd
-from ckin.dataset import disposition, write_dataset
+from ckin.dataset import check_format, disposition, write_dataset
 from ckin.errors import InputError
 from ckin.library import load_model, load_protocol
 from ckin.model import AbstractModel, name_of
@@ -57,12 +57,13 @@ def simulate_to_file(
     """Virtual patients of a model under a protocol, written as a data file.
 
     Between-patient variation is the model's own; the typical values are its defaults
-    or `values`. The file reads with `ckin check` and fits with `ckin fit`; its column
+    or `values`. The file, a .csv or .parquet, reads with `ckin check` and fits with `ckin fit`; its column
     IPRED is the reading without error.
 
     Raises:
         InputError: unknown model, protocol or parameter; a horizon without samples.
     """
+    check_format(path)
     chosen, plan = _model_and_plan(model, protocol, values)
     report("simulate", 0, n)
     people = virtual_patients(

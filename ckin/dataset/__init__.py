@@ -1,4 +1,4 @@
-"""Patient records, read and checked: CSV in NONMEM/Monolix columns, or any CSV.
+"""Patient records, read and checked: tables in NONMEM/Monolix columns, or any table.
 
 `read_dataset` either returns records that everything else can rely on, or raises a
 `DataError` that lists every fault of the file with its row. Nothing is mended or left
@@ -17,7 +17,8 @@ from ckin.dataset.faults import DataError, Fault
 from ckin.dataset.read import read_dataset
 from ckin.dataset.recognised import Recognised, recognised
 from ckin.dataset.records import Dataset, Patient, Sample
-from ckin.dataset.write import write_dataset
+from ckin.dataset.side_file import save_column_map
+from ckin.dataset.write import check_format, write_dataset
 
 
 __all__ = [
@@ -31,8 +32,10 @@ __all__ = [
     "Patient",
     "Recognised",
     "Sample",
+    "check_format",
     "disposition",
     "read_dataset",
     "recognised",
+    "save_column_map",
     "write_dataset",
 ]

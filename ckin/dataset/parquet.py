@@ -69,14 +69,9 @@ def read_parquet(path: Path, faults: Faults) -> Grid | None:
 
 
 def write_parquet(path: Path, table: Written) -> None:
-    """Write a table.
-
-    Raises:
-        InputError: pyarrow is not installed.
-    """
+    """Write a table; see `check_pyarrow`."""
     import pandas as pd
 
-    check_pyarrow()
     words = {*WORDS, *table.texts}
     made: dict[str, Any] = {}
     for name in table.names:

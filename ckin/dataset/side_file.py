@@ -5,7 +5,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ckin.dataset.column_map import ColumnMap
+from ckin.dataset.column_map import ColumnMap, read_side_file
+from ckin.dataset.faults import Faults
 from ckin.errors import InputError
 
 
@@ -56,6 +57,38 @@ def write_side_file(path: Path, columns: ColumnMap, head: str = "") -> None:
         path.write_text(WRITTEN_BY_CKIN + head + text, encoding="utf-8", newline="\n")
     else:
         path.unlink(missing_ok=True)
+
+
+def save_column_map(data: Path, columns: ColumnMap) -> Path:
+    """Write a column map beside the data, where it is read without being asked for.
+
+    Args:
+        data: the data file; its side file, if ckin wrote it, keeps what is not changed.
+        columns: what was given in options.
+
+    Returns:
+        The side file.
+
+    Raises:
+        InputError: there is nothing to save, or a side file that a person has written.
+        DataError: the side file that is there cannot be read.
+    """
+    path = data.with_suffix(".toml")
+    if columns == ColumnMap():
+        raise InputError("nothing to save: give --map, --where, --limit or --unit")
+    if path.exists():
+        if not written_by_ckin(path):
+            raise InputError(
+                f"{path} was not written by ckin, so it is left as it is. It is read "
+                f"with the data; what you gave would be this in it:\n"
+                f"{side_file_text(columns)}"
+            )
+        faults = Faults(str(path))
+        before = read_side_file(path, faults)
+        faults.raise_any()
+        columns = columns.over(before or ColumnMap())
+    write_side_file(path, columns)
+    return path
 
 
 def check_replaceable(path: Path) -> None:

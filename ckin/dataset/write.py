@@ -12,7 +12,7 @@ from ckin.dataset.cells import MISSING
 from ckin.dataset.column_map import ColumnMap
 from ckin.dataset.columns import LONGEST_D
 from ckin.dataset.conventions import CONVENTIONS, Written
-from ckin.dataset.parquet import is_parquet, write_parquet
+from ckin.dataset.parquet import check_pyarrow, is_parquet, write_parquet
 from ckin.dataset.records import Dataset, Patient, Sample
 from ckin.dataset.side_file import (
     check_replaceable,
@@ -42,7 +42,7 @@ def write_dataset(
     *,
     digits: int | None = None,
     convention: str = "ckin",
-) -> None:
+) -> tuple[Path, ...]:
     """Write patient records so that `read_dataset` gives the same patients.
 
     Covariates other than WT and ARM are declared in a side file beside the table
@@ -60,18 +60,15 @@ def write_dataset(
         digits: significant digits of DV, LIMIT and IPRED; `None` writes them exactly.
         convention: ckin, nonmem or monolix (`ckin.dataset.conventions`).
 
+    Returns:
+        The files written: the table, and what lies beside it.
+
     Raises:
         InputError: records that no file in these columns can hold, or a side file that
             ckin did not write lies in the way.
     """
     path = Path(path)
-    if convention not in CONVENTIONS:
-        known = ", ".join(CONVENTIONS)
-        raise InputError(f"no convention {convention!r}; ckin writes {known}")
-    if path.suffix.lower() in NOT_WRITTEN:
-        raise InputError(f"{path}: ckin writes .csv and .parquet")
-    if is_parquet(path) and convention != "ckin":
-        raise InputError(f"{path}: {convention} reads text; write a .csv")
+    check_format(path, convention)
     if not dataset.patients:
         raise InputError(f"there is no patient to write to {path}")
     table = CONVENTIONS[convention](_table(dataset, ipred, digits))
@@ -85,6 +82,25 @@ def write_dataset(
         write_parquet(path, table)
     else:
         path.write_text(_text_of(table), encoding="utf-8", newline="\n")
+    beside = [side] if side.exists() else []
+    return (path, *beside, *([key] if table.key.codes else []))
+
+
+def check_format(path: Path, convention: str = "ckin") -> None:
+    """Refuse what `write_dataset` cannot write, before there is anything to write.
+
+    Raises:
+        InputError: a convention or a kind of file that ckin does not write here.
+    """
+    if convention not in CONVENTIONS:
+        known = ", ".join(CONVENTIONS)
+        raise InputError(f"no convention {convention!r}; ckin writes {known}")
+    if path.suffix.lower() in NOT_WRITTEN:
+        raise InputError(f"{path}: ckin writes .csv and .parquet")
+    if is_parquet(path):
+        if convention != "ckin":
+            raise InputError(f"{path}: {convention} reads text; write a .csv")
+        check_pyarrow()
 
 
 def _check_names(table: Written) -> None:
