@@ -8,9 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ckin.dataset.workbook import file_of
 from ckin.errors import InputError
-from ckin.library import dataset_path
 from ckin.options import Data, Limit, Map, Unit, Where, read
 from ckin.terminal import SYNTHETIC, explained, out
 
@@ -32,6 +30,8 @@ def export(
 ) -> None:
     """Write a data file for NONMEM or Monolix; `ckin check` reads it back the same."""
     from ckin.dataset import check_format, write_dataset
+    from ckin.dataset.workbook import file_of
+    from ckin.library import dataset_path
 
     with explained():
         check_format(out_file, convention)

@@ -1,4 +1,4 @@
-"""Options that several commands share: which file, and how its columns are to be read."""
+"""Options that commands share: which file, and how its columns are to be read."""
 
 from typing import Annotated
 

@@ -57,8 +57,8 @@ def simulate_to_file(
     """Virtual patients of a model under a protocol, written as a data file.
 
     Between-patient variation is the model's own; the typical values are its defaults
-    or `values`. The file, a .csv or .parquet, reads with `ckin check` and fits with `ckin fit`; its column
-    IPRED is the reading without error.
+    or `values`. The file, a .csv or .parquet, reads with `ckin check` and fits with
+    `ckin fit`; its column IPRED is the reading without error.
 
     Raises:
         InputError: unknown model, protocol or parameter; a horizon without samples.
