@@ -80,7 +80,7 @@ BAD = {
         row("1,7,0,.,.,40,qpr,0,25,1,70"), 4, "DVID", "did you mean qpcr?"
     ),
     "assay by number": Bad(
-        row("1,7,0,.,.,40,1,0,25,1,70"), 4, "DVID", "qpcr, ddpcr, flow"
+        row("1,7,0,.,.,40,1,0,25,1,70"), 4, "DVID", "qpcr, ddpcr, flow, ftc"
     ),
     "no assay": Bad(row("1,7,0,.,.,40,.,0,25,1,70"), 4, "DVID", "found nothing"),
     "no time": Bad(row("1,.,0,.,.,40,qpcr,0,25,1,70"), 4, "TIME", "found nothing"),
