@@ -79,8 +79,9 @@ def test_only_the_mean_of_the_wells_tells_of_the_prediction(cts, shift, tau, sig
     here, there = reading + shift, reading - 1.0
     found = likelihood(wells, here, tau, sigma) - likelihood(wells, there, tau, sigma)
     expected = ordinary(here) - ordinary(there)
-    # As above.
-    assert float(found[0]) == pytest.approx(expected, rel=1e-4, abs=1e-3)
+    # As above, of each of the two: they may be hundreds, and their difference nothing.
+    close = 1e-3 + 1e-4 * max(abs(ordinary(here)), abs(ordinary(there)))
+    assert float(found[0]) == pytest.approx(expected, rel=1e-4, abs=close)
 
 
 def test_a_well_known_curve_gives_the_likelihood_of_readings():

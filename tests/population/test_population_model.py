@@ -145,6 +145,8 @@ def test_padding_changes_no_density(density):
         log_value=wider(data.log_value),
         below=wider(data.below),
         present=jnp.pad(data.present, ((0, 0), (0, 2))),
+        which=wider(data.which),
+        sampled=jax.tree.map(wider, data.sampled),
     )
     other = dataclasses.replace(density, data=padded)
     u, eta = next(points(density))
