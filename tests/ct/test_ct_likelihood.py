@@ -81,7 +81,7 @@ def test_only_the_mean_of_the_wells_tells_of_the_prediction(cts, shift, tau, sig
     expected = ordinary(here) - ordinary(there)
     # As above, of each of the two: they may be hundreds, and their difference nothing.
     largest = max(abs(float(ordinary(at))) for at in (here, there))
-    close = 2.0 * QUADRATURE + 1e-3 * largest
+    close = QUADRATURE * (2.0 + largest)
     assert float(found[0]) == pytest.approx(float(expected), abs=close)
 
 
