@@ -107,7 +107,7 @@ def build_population(analysis: Analysis, dataset: Dataset) -> Population:
     model = load_model(analysis.model).with_values(**analysis.values)
     return population(
         model,
-        _assays(analysis, model, dataset),
+        _assays(analysis, dataset),
         estimate=analysis.estimate or None,
         vary=analysis.vary or None,
         covariates=[effect(text, dataset) for text in analysis.covariates],
@@ -115,9 +115,7 @@ def build_population(analysis: Analysis, dataset: Dataset) -> Population:
     )
 
 
-def _assays(
-    analysis: Analysis, model: AbstractModel, dataset: Dataset
-) -> tuple[Assay, ...]:
+def _assays(analysis: Analysis, dataset: Dataset) -> tuple[Assay, ...]:
     """The assays of an analysis, each with its error law."""
     unknown = [name for name in analysis.assays if name not in ASSAYS]
     if unknown:
@@ -125,19 +123,8 @@ def _assays(
     laws = _laws(analysis)
     assays = []
     for name in analysis.assays:
-        assay = ASSAYS[name]()
-        if name in ("qpcr", "ddpcr") and analysis.target == "backbone":
-            assay = dataclasses.replace(assay, quantity="copies_per_ug_backbone")
-        if assay.quantity not in model.units:
-            able = [
-                known
-                for known, make in ASSAYS.items()
-                if make().quantity in model.units
-            ]
-            raise InputError(
-                f"--assay {name}: {name_of(model)} does not describe "
-                f"{assay.quantity}; it can be fitted to {', '.join(able)}"
-            )
+        target = {"target": analysis.target} if name in ("qpcr", "ddpcr") else {}
+        assay = ASSAYS[name](**target)
         law = laws.get(name, laws.get("", _usual_law(name, dataset)))
         assays.append(assay.with_error(law))
     return tuple(assays)

@@ -15,7 +15,15 @@ from rich.table import Table
 from ckin import filing, laboratory, runtime
 from ckin.errors import InputError
 from ckin.options import Data, Limit, Map, Unit, Where, read
-from ckin.terminal import NOT_CONVERGED, SYNTHETIC, err, explained, out, progress
+from ckin.terminal import (
+    NOT_CONVERGED,
+    err,
+    explained,
+    out,
+    progress,
+    say_notes,
+    say_synthetic,
+)
 
 
 app = typer.Typer(
@@ -111,7 +119,7 @@ def check(
 def _print_disposition(dataset) -> None:
     from ckin.dataset import disposition
 
-    _print_synthetic(dataset.synthetic)
+    say_synthetic(dataset.synthetic)
     groups = disposition(dataset)
     table = Table(title=f"Disposition of {dataset.path}", title_justify="left")
     table.add_column("")
@@ -121,17 +129,11 @@ def _print_disposition(dataset) -> None:
         if key != "group":
             table.add_row(key, *(_cell(group.get(key, "")) for group in groups))
     out.print(table)
-    for note in dataset.notes:
-        out.print(f"note: {note}", markup=False)
+    say_notes(dataset.notes)
 
 
 def _cell(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _print_synthetic(synthetic: bool) -> None:
-    if synthetic:
-        out.print(SYNTHETIC, style="bold")
 
 
 @app.command()
@@ -201,7 +203,7 @@ def simulate(
             horizon_d=horizon,
             report=report,
         )
-    _print_synthetic(True)
+    say_synthetic(True)
     for line in simulated.lines:
         out.print(line, markup=False)
 
@@ -341,14 +343,13 @@ def _print_fit(result, folder: Path) -> None:
         out.print("[bold red]DID NOT CONVERGE: do not use these numbers[/bold red]")
         for reason in result.verdict.reasons:
             out.print(f"  - {reason}", markup=False)
-    _print_synthetic(bool(result.manifest["synthetic_data"]))
+    say_synthetic(bool(result.manifest["synthetic_data"]))
     method = (
         "Laplace approximation around the mode"
         if result.manifest["method"] == "map"
         else f"NUTS, {result.manifest['chains']} x {result.manifest['draws']} draws"
     )
-    for note in result.manifest["data"]["notes"]:
-        out.print(f"note: {note}", markup=False)
+    say_notes(result.manifest["data"]["notes"])
     table = Table(
         title=f"{result.manifest['model']}: {method}; "
         f"{result.manifest['patients']} patients, {result.manifest['samples']} samples,"

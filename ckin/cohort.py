@@ -19,12 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ckin._types import Array, Float
-from ckin.assay import Assay, Sampled
+from ckin.assay import Assay
 from ckin.dataset import Dataset, Patient, Sample
+from ckin.dataset.examined import counts_per
 from ckin.dataset.records import counted, first_infusion
 from ckin.errors import InputError
 from ckin.model import name_of
-from ckin.population import Packed, Population, log_readings, pack
+from ckin.population import Packed, Population, log_readings, of_its_assay, pack
 from ckin.population.model import locations, patient_phi
 from ckin.protocol import Dose, Protocol
 from ckin.solve import Solver
@@ -127,7 +128,7 @@ def simulate(
             own = zip(population.estimate, drawn[row], strict=True)
             failed[patient.id] = {name: float(value) for name, value in own}
             continue
-        made.append(_read(patient, values[row], assays))
+        made.append(_read(patient, values[row], assays, units))
         ipred.append(exact[row, : len(patient.baseline) + len(patient.samples)])
     told = ", ".join(f"{name} error SD {spread[name]:g}" for name in assays)
     notes = [f"simulated from {name_of(population.model)}, {told}"]
@@ -253,20 +254,13 @@ def _drawn(
     sigma: Mapping[str, float],
 ) -> Array:
     """Log readings with error, each by the law of its assay."""
-    drawn = log_exact
+    each = []
     for index, assay in enumerate(population.assays):
         # The first assay's numbers do not depend on whether there are others.
-        own = (
-            keys if index == 0 else jax.vmap(jax.random.fold_in, (0, None))(keys, index)
-        )
-        spread = sigma[assay.name]
-
-        def one(key: Array, exact: Array, sampled: Sampled, assay=assay, spread=spread):
-            return assay.draw(key, exact, spread, sampled)
-
-        read = jax.vmap(one)(own, log_exact, data.sampled)
-        drawn = jnp.where(data.which == index, read, drawn)
-    return drawn
+        own = jax.vmap(jax.random.fold_in, (0, None))(keys, index) if index else keys
+        draw = jax.vmap(assay.draw, (0, 0, None, 0))
+        each.append(draw(own, log_exact, sigma[assay.name], data.sampled))
+    return of_its_assay(each, data.which)
 
 
 def _to_be_read(patient: Patient, assays: Mapping[str, Assay]) -> Patient:
@@ -285,14 +279,17 @@ def _to_be_read(patient: Patient, assays: Mapping[str, Assay]) -> Patient:
 
 
 def _read(
-    patient: Patient, values: Float[np.ndarray, " padded"], assays: Mapping[str, Assay]
+    patient: Patient,
+    values: Float[np.ndarray, " padded"],
+    assays: Mapping[str, Assay],
+    units: Mapping[str, str],
 ) -> Patient:
     """The patient with these values, those under their limit below it."""
     read = []
     for sample, value in zip(
         (*patient.baseline, *patient.samples), values, strict=False
     ):
-        limit = _limit(sample, assays[sample.assay])
+        limit = _limit(sample, assays[sample.assay], units[sample.assay])
         below = limit is not None and bool(value < limit)
         shown = limit if below and limit is not None else float(value)
         read.append(dataclasses.replace(sample, value=shown, below=below, limit=limit))
@@ -304,10 +301,10 @@ def _read(
     )
 
 
-def _limit(sample: Sample, assay: Assay) -> float | None:
+def _limit(sample: Sample, assay: Assay, unit: str) -> float | None:
     """Its limit; that of one count where counts have none."""
     if sample.limit is None and assay.error.needs and sample.examined is not None:
-        return 1.0 / (assay.per * sample.examined)
+        return 1.0 / counts_per(sample.examined, unit)
     return sample.limit
 
 

@@ -10,7 +10,7 @@ import typer
 
 from ckin.errors import InputError
 from ckin.options import Data, Limit, Map, Unit, Where, read
-from ckin.terminal import SYNTHETIC, explained, out
+from ckin.terminal import explained, out, say_notes, say_synthetic
 
 
 commands = typer.Typer()
@@ -41,9 +41,7 @@ def export(
             raise InputError(f"--out {out_file} is the data; write another file")
         dataset = read(data, map, where, limit, unit)
         files = write_dataset(dataset, out_file, convention=convention)
-    if dataset.synthetic:
-        out.print(SYNTHETIC, style="bold")
-    for note in dataset.notes:
-        out.print(f"note: {note}", markup=False)
+    say_synthetic(dataset.synthetic)
+    say_notes(dataset.notes)
     for file in files:
         out.print(f"written: {file}", markup=False)

@@ -19,7 +19,7 @@ from ckin.conversion import (
     unused,
 )
 from ckin.errors import InputError
-from ckin.terminal import SYNTHETIC, explained, out
+from ckin.terminal import explained, out, say_notes, say_synthetic
 
 
 commands = typer.Typer()
@@ -62,8 +62,9 @@ def convert_command(
         out.print(f"{value:.6g} {source} = {number:.6g} {target}", markup=False)
     needed = assumptions_between(source, target)
     out.print(_assumed(needed, given))
-    for option in unused(needed, given):
-        out.print(f"note: {option} is not used by this conversion", markup=False)
+    say_notes(
+        f"{option} is not used by this conversion" for option in unused(needed, given)
+    )
 
 
 def _assumed(needed: tuple[Assumption, ...], given: Assumptions) -> Table:
@@ -100,14 +101,12 @@ def ct(
         repeated = 0
         if out_file is not None:
             repeated = write_observations(data, readings, out_file)
-    if data.synthetic:
-        out.print(SYNTHETIC, style="bold")
+    say_synthetic(data.synthetic)
     out.print(_verdict(checks), style="bold")
     out.print(_curves(data))
     out.print(_checks(checks))
     out.print(_read(readings), markup=False)
-    for note in data.notes:
-        out.print(f"note: {note}", markup=False)
+    say_notes(data.notes)
     if repeated:
         out.print(f"note: rows the same as another, written once: {repeated}")
     if out_file is not None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import typer
 from rich.console import Console
@@ -32,6 +32,18 @@ def _console(*, stderr: bool) -> Console:
 out, err = _console(stderr=False), _console(stderr=True)
 
 NOT_CONVERGED, BAD_INPUT = 1, 2
+
+
+def say_synthetic(synthetic: bool) -> None:
+    """Say, where it is so, that no patient was measured."""
+    if synthetic:
+        out.print(SYNTHETIC, style="bold")
+
+
+def say_notes(notes: Iterable[str]) -> None:
+    """What was left out, assumed or read in a particular way, a line each."""
+    for note in notes:
+        out.print(f"note: {note}", markup=False)
 
 
 @contextlib.contextmanager

@@ -38,7 +38,6 @@ class Assay(eqx.Module):
         name: name of the assay in data (DVID).
         quantity: the model's quantity that it measures (`AbstractModel.units`).
         error: error law.
-        per: counts are value × EXAMINED × this: 0.01 for a ratio in %.
         sigma_median: prior median of the error SD σ (of the natural logarithm).
         sigma_sd_log: prior SD of log σ.
     """
@@ -46,7 +45,6 @@ class Assay(eqx.Module):
     name: str = eqx.field(static=True)
     quantity: str = eqx.field(static=True)
     error: AbstractError = eqx.field(static=True, default=Normal())
-    per: float = eqx.field(static=True, default=1.0)
     sigma_median: float = eqx.field(static=True, default=SIGMA_MEDIAN)
     sigma_sd_log: float = eqx.field(static=True, default=SIGMA_SD_LOG)
 
@@ -172,7 +170,7 @@ def bcrabl() -> Assay:
     ABL1 copies are what was examined: no BCR-ABL1 in 10,000 of them is below 0.01%,
     MR4; MR4.5 takes 32,000 and MR5 100,000.
     """
-    return Assay("bcrabl", "bcr_abl1_pct", per=0.01)
+    return Assay("bcrabl", "bcr_abl1_pct")
 
 
 def il6() -> Assay:
@@ -181,6 +179,6 @@ def il6() -> Assay:
 
 
 # By the name that data give them.
-ASSAYS: dict[str, Callable[[], Assay]] = {
+ASSAYS: dict[str, Callable[..., Assay]] = {
     make.__name__: make for make in (qpcr, ddpcr, flow, ftc, bcell, wbc, bcrabl, il6)
 }

@@ -152,7 +152,8 @@ class Counts(AbstractError):
         # log of μ/(μ + shape) and of shape/(μ + shape), which never overflow.
         gap = log_mean - jnp.log(shape)
         log_hit, log_miss = -jnp.logaddexp(0.0, -gap), -jnp.logaddexp(0.0, gap)
-        limit, count = _counts(log_value, sampled.examined)
+        amount = jnp.exp(log_value) * sampled.examined
+        limit, count = _as_limit(amount), jnp.round(amount)
         j = _each_fewer(limit)
         steps = jnp.log((j + shape) / (j + 1.0)) + log_hit
         few = _log_probability_of_fewer(limit, shape * log_miss, steps)
@@ -190,11 +191,9 @@ class Partitions(AbstractError):
         log_prediction, log_value = jnp.broadcast_arrays(log_prediction, log_value)
         a, b = self._beta(log_prediction, sigma, sampled)
         n = jnp.asarray(sampled.partitions)
-        limit, count = (
-            jnp.minimum(-n * jnp.expm1(-copies / n), n)
-            for copies in _counts(log_value, sampled.examined, whole=False)
-        )
-        limit, count = jnp.maximum(jnp.ceil(limit - 1e-6), 1.0), jnp.round(count)
+        copies = jnp.exp(log_value) * sampled.examined
+        positives = jnp.minimum(-n * jnp.expm1(-copies / n), n)
+        limit, count = _as_limit(positives), jnp.round(positives)
         j = _each_fewer(limit)
         steps = jnp.log((a + j) / (j + 1.0))
         steps += jnp.log(jnp.maximum(n - j, 1e-300) / (b + jnp.maximum(n - j - 1, 0.0)))
@@ -238,13 +237,10 @@ ERRORS: dict[str, AbstractError] = {
 }
 
 
-def _counts(log_value, examined, *, whole: bool = True) -> tuple[Array, Array]:
-    """A limit as "fewer than so many", and a reading as a count."""
-    amount = jnp.exp(log_value) * examined
-    if not whole:
-        return amount, amount
+def _as_limit(count: Array) -> Array:
+    """A limit as "fewer than so many": from 1 on."""
     # A limit of one copy in 3 µL, times 3, may come out as 1 + 1e-16.
-    return jnp.maximum(jnp.ceil(amount - 1e-6), 1.0), jnp.round(amount)
+    return jnp.maximum(jnp.ceil(count - 1e-6), 1.0)
 
 
 def _each_fewer(limit: Array) -> Array:

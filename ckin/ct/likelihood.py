@@ -29,9 +29,8 @@ import numpy as np
 import numpyro.distributions as dist
 
 from ckin._types import Array, ArrayLike, Bool, Float, Int
-from ckin.ct.curve import standard_curve
 from ckin.ct.poisson import interpolated_log_moments, positive_log_moments
-from ckin.ct.readings import mean_copies
+from ckin.ct.readings import read_samples
 from ckin.ct.records import Ct, CtData
 from ckin.errors import InputError
 from ckin.model import log_normal
@@ -183,9 +182,8 @@ def pack(data: CtData) -> CtWells:
         InputError: a plate with samples has no standards.
     """
     plates = tuple(plate.name for plate in data.plates if plate.standards)
-    curves = {p.name: standard_curve(p) for p in data.plates if p.standards}
     for sample in data.samples:
-        if sample.plate not in curves:
+        if sample.plate not in plates:
             raise InputError(f"plate {sample.plate!r} has samples and no standards")
     wells = [
         (plates.index(plate.name), well.copies, well.ct)
@@ -195,7 +193,7 @@ def pack(data: CtData) -> CtWells:
     copies = np.array([copies for _, copies, _ in wells], dtype=float)
     log_mean, log_var = positive_log_moments(copies)
     cts, amplified = _padded([sample.cts for sample in data.samples])
-    read = [mean_copies(sample, curves[sample.plate]) for sample in data.samples]
+    read = [reading.copies for reading in read_samples(data)]
     number = np.array([len(sample.cts) for sample in data.samples], dtype=float)
     return CtWells(
         plates=plates,

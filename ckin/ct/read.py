@@ -15,7 +15,6 @@ from ckin.dataset.records import counted
 from ckin.dataset.table import Table, read_table
 
 
-_SYNTHETIC = re.compile(r"\bsynthetic\b", re.IGNORECASE)
 _UNIT = re.compile(r"#+\s*units?\b.*", re.IGNORECASE)
 # What the replicate wells of a sample have in common: field of a well, column.
 _SHARED = (
@@ -71,7 +70,7 @@ def read_wells(path: str | Path, map: Iterable[str] = ()) -> CtData:
         path=str(path),
         plates=plates,
         samples=samples,
-        synthetic=any(_SYNTHETIC.search(text) for _, text in table.comments),
+        synthetic=table.synthetic,
         notes=(
             *table.notes,
             *layout.notes,

@@ -12,12 +12,13 @@ import statistics
 
 from ckin.ct.curve import Curve, standard_curve
 from ckin.ct.records import CtData, CtSample
+from ckin.dataset.examined import POISSON_95
 
 
 # A well that gets 3 copies on average gets none with chance e^-3 = 5%: 95% detection,
 # the least that any PCR can have (Bustin 2009; Forootan 2017, Biomol Detect Quantif
 # 12:1).
-DETECTED_COPIES = 3.0
+DETECTED_COPIES = POISSON_95
 # Largest Poisson CV of what counts as quantified; 1/0.35² = 8.2 copies.
 QUANTIFIED_CV = 0.35
 QUANTIFIED_COPIES = 1.0 / QUANTIFIED_CV**2

@@ -7,9 +7,9 @@ from ckin.ct.columns import COLUMNS
 from ckin.ct.records import Ct
 from ckin.dataset.cells import parse_number
 from ckin.dataset.checks import Checks
+from ckin.dataset.columns import LONGEST_D
 from ckin.dataset.faults import Faults, did_you_mean, quoted
 from ckin.dataset.header import Layout
-from ckin.dataset.rows import LONGEST_D, MOST_CYCLES
 from ckin.dataset.table import Line
 
 
@@ -166,22 +166,14 @@ class WellRows:
             above=0.0,
             most=MOST_DNA_NG,
         )
-        cycle = self._check.number(
-            line,
-            "OCC",
-            expected=f"a cycle: a whole number from 1 to {MOST_CYCLES}",
-            fix="number cycles 1, 2, 3 ...",
-            least=1.0,
-            most=float(MOST_CYCLES),
-            whole=True,
-        )
+        cycle = self._check.cycle(line)
         return dataclasses.replace(
             well,
             sample=self._text(line, "SAMPLE"),
             patient=self._text(line, "ID"),
             time_d=time_d,
             dna_ng=dna_ng,
-            cycle=None if cycle is None else int(cycle),
+            cycle=cycle,
         )
 
     def _text(self, line: Line, column: str) -> str | None:

@@ -14,6 +14,8 @@ from ckin.dataset.table import Line
 
 # Columns that only doses have; the first one other events have too.
 DOSE_COLUMNS = ("AMT", "ADDL", "RATE", "DUR", "SS")
+# OCC beyond this is no cycle of cell doses but something else, a visit or a date.
+MOST_CYCLES = 100
 A_DOSE = "clear it, or write EVID 1 if the row is a dose"
 
 
@@ -65,6 +67,19 @@ class Checks:
             return None
         checks.setdefault("fix", "correct it, or drop the row")
         return self.number(line, column, expected=expected, **checks)
+
+    def cycle(self, line: Line) -> int | None:
+        """The cycle in OCC; `None` if it is missing, or wrong and now a fault."""
+        value = self.number(
+            line,
+            "OCC",
+            expected=f"a cycle: a whole number from 1 to {MOST_CYCLES}",
+            fix="number cycles 1, 2, 3 ...",
+            least=1.0,
+            most=float(MOST_CYCLES),
+            whole=True,
+        )
+        return None if value is None else int(value)
 
     def flag(self, line: Line, column: str, fix: str) -> bool:
         """Whether a cell says 1; anything but 0, 1 and nothing is a fault."""

@@ -24,6 +24,11 @@ import dataclasses
 ONE, POISSON_95 = 1.0, 3.0
 
 
+def counts_per(examined: float, unit: str) -> float:
+    """Counts that a value of 1 `unit` stands for: a value in % counts a hundredth."""
+    return examined / 100.0 if unit == "%" else examined
+
+
 @dataclasses.dataclass(frozen=True)
 class Examined:
     """What an assay examines.
@@ -40,7 +45,7 @@ class Examined:
 
     def limit(self, examined: float, unit: str) -> float:
         """Detection limit in `unit`, the unit of the assay."""
-        return self.counts * (100.0 if unit == "%" else 1.0) / examined
+        return self.counts / counts_per(examined, unit)
 
 
 _CELL = Examined("uL of blood", ONE, "one cell in the blood examined")

@@ -8,7 +8,9 @@ found by the person who has to mend it.
 import dataclasses
 import datetime
 import hashlib
+import importlib
 from pathlib import Path
+from typing import Any
 
 from ckin.dataset.faults import Faults
 
@@ -54,6 +56,29 @@ def read_bytes(path: Path, faults: Faults) -> bytes | None:
         found = f"a file that cannot be read ({error.strerror})"
     faults.add(None, None, found, "a CSV file", "check the path and its permissions")
     return None
+
+
+def library(module: str, kind: str, extra: str, faults: Faults) -> Any:
+    """A library that is installed for those who ask; `None` is a fault.
+
+    Args:
+        module: what to import.
+        kind: what it reads, for the message.
+        extra: of ckin, with which it comes.
+        faults: where faults are added.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        name = module.partition(".")[0]
+        faults.add(
+            None,
+            None,
+            f"{kind}, and no {name} to read it with",
+            f"{name} to be installed",
+            f'pip install "ckin[{extra}]", or {SAVE_AS_CSV}',
+        )
+        return None
 
 
 def sha256(data: bytes) -> str:

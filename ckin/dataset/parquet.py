@@ -13,12 +13,12 @@ from typing import Any
 
 from ckin.dataset.conventions import Written
 from ckin.dataset.faults import Faults
-from ckin.dataset.grid import SAVE_AS_CSV, Grid, Line, cell_text, read_bytes, sha256
+from ckin.dataset.grid import Grid, Line, cell_text, library, read_bytes, sha256
 from ckin.errors import InputError
 
 
 SUFFIX = ".parquet"
-INSTALL = 'pip install "ckin[parquet]"'
+PYARROW = "pyarrow.parquet"
 ATTRS, COMMENTS = b"PANDAS_ATTRS", "ckin"
 # Columns of words, beside covariates that are.
 WORDS = ("ID", "CMT", "DVID")
@@ -35,17 +35,10 @@ def read_parquet(path: Path, faults: Faults) -> Grid | None:
     Column names are row 1 and the first record is row 2, as in a CSV of it.
     """
     data = read_bytes(path, faults)
-    arrow = _pyarrow()
     if data is None:
         return None
+    arrow = library(PYARROW, "a Parquet file", "parquet", faults)
     if arrow is None:
-        faults.add(
-            None,
-            None,
-            "a Parquet file, and no pyarrow to read it with",
-            "pyarrow to be installed",
-            f"{INSTALL}, or {SAVE_AS_CSV}",
-        )
         return None
     try:
         table = arrow.read_table(io.BytesIO(data))
@@ -91,15 +84,12 @@ def check_pyarrow() -> None:
     Raises:
         InputError: pyarrow is not installed.
     """
-    if _pyarrow() is None:
-        raise InputError(f"Parquet needs pyarrow: {INSTALL}, or write a .csv")
-
-
-def _pyarrow() -> Any:
     try:
-        return importlib.import_module("pyarrow.parquet")
+        importlib.import_module(PYARROW)
     except ModuleNotFoundError:
-        return None
+        raise InputError(
+            'Parquet needs pyarrow: pip install "ckin[parquet]", or write a .csv'
+        ) from None
 
 
 def _text(value: object) -> str:

@@ -31,7 +31,6 @@ from ckin.protocol import LYMPHODEPLETION
 
 
 _UNIT_COMMENT = re.compile(r"#+\s*units?:?[\s,;]+(\S+?)[\s,;=]+(.+)", re.IGNORECASE)
-_SYNTHETIC = re.compile(r"\bsynthetic\b", re.IGNORECASE)
 
 
 def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
@@ -113,7 +112,7 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
         path=str(path),
         patients=patients,
         units={assay: units[assay] for assay in sorted(rows.first_row)},
-        synthetic=any(_SYNTHETIC.search(text) for _, text in table.comments),
+        synthetic=table.synthetic,
         notes=(),
         sha256=table.sha256,
     )

@@ -29,8 +29,6 @@ EVIDS = {
 }
 # ADDL beyond this is a slip; nobody is given so many cell doses.
 MOST_FURTHER_DOSES = 1000
-# OCC beyond this is no cycle of cell doses but something else, a visit or a date.
-MOST_CYCLES = 100
 NO_STEADY_STATE = "cells have none: write each dose as a row of its own"
 
 
@@ -278,22 +276,10 @@ class Rows:
         fix = "clear it, or write EVID 2 if an input changes here"
         self.check.nothing(line, ("LEVEL",), "where no input changes", fix)
 
-    def _cycle(self, line: Line) -> int | None:
-        value = self.check.number(
-            line,
-            "OCC",
-            expected=f"a cycle: a whole number from 1 to {MOST_CYCLES}",
-            fix="number cycles 1, 2, 3 ...",
-            least=1.0,
-            most=float(MOST_CYCLES),
-            whole=True,
-        )
-        return None if value is None else int(value)
-
     def _dose(self, line: Line, patient: str, time_d: float) -> DoseRow | None:
         self._not_examined(line)
         self._no_level(line)
-        cycle = self._cycle(line)
+        cycle = self.check.cycle(line)
         product = self._product(line)
         unit = self._units["AMT"]
         amount = self.check.needed(
@@ -387,7 +373,7 @@ class Rows:
         self._no_level(line)
         if self._layout.text(line, "CMT") is not None:
             self.counts["CMT of an observation"] += 1
-        cycle = self._cycle(line)
+        cycle = self.check.cycle(line)
         after = self.check.flag(
             line, "AFTER", "1: drawn after the dose at the same time"
         )

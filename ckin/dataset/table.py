@@ -1,6 +1,7 @@
 """A file with columns -> a table: column names, the rows below, and its comments."""
 
 import dataclasses
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from ckin.dataset.parquet import is_parquet, read_parquet
 from ckin.dataset.records import counted
 from ckin.dataset.text import read_text
 from ckin.dataset.workbook import is_workbook, read_workbook
+
+
+_SYNTHETIC = re.compile(r"\bsynthetic\b", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +37,11 @@ class Table:
     comments: tuple[tuple[int, str], ...]
     notes: tuple[str, ...]
     sha256: str
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether a comment says that no patient was measured."""
+        return any(_SYNTHETIC.search(text) for _, text in self.comments)
 
 
 def read_table(path: Path, known: Collection[str], faults: Faults) -> Table | None:

@@ -5,7 +5,6 @@ the spreadsheet shows as a date becomes a date in words (2024-03-01T10:30:00), n
 number of days that is stored in its place.
 """
 
-import importlib
 import io
 import warnings
 import zipfile
@@ -14,7 +13,15 @@ from typing import Any
 
 from ckin.dataset.cells import spreadsheet_error
 from ckin.dataset.faults import Faults, did_you_mean, quoted
-from ckin.dataset.grid import SAVE_AS_CSV, Grid, Line, cell_text, read_bytes, sha256
+from ckin.dataset.grid import (
+    SAVE_AS_CSV,
+    Grid,
+    Line,
+    cell_text,
+    library,
+    read_bytes,
+    sha256,
+)
 from ckin.dataset.records import counted
 
 
@@ -46,8 +53,10 @@ def read_workbook(path: Path, faults: Faults) -> Grid | None:
         faults: where faults are added.
     """
     data = read_bytes(file_of(path), faults)
-    openpyxl = None if data is None else _openpyxl(faults)
-    if data is None or openpyxl is None:
+    if data is None:
+        return None
+    openpyxl = library("openpyxl", "a workbook", "excel", faults)
+    if openpyxl is None:
         return None
     values = _open(openpyxl, data, faults)
     if values is None:
@@ -81,21 +90,6 @@ def read_workbook(path: Path, faults: Faults) -> Grid | None:
         )
     lines, comments = _lines(texts)
     return Grid(tuple(lines), tuple(comments), tuple(notes), sha256(data))
-
-
-def _openpyxl(faults: Faults) -> Any:
-    """The library that reads workbooks, which is installed for those who ask."""
-    try:
-        return importlib.import_module("openpyxl")
-    except ModuleNotFoundError:
-        faults.add(
-            None,
-            None,
-            "a workbook, and no openpyxl to read it with",
-            "openpyxl to be installed",
-            f'pip install "ckin[excel]", or {SAVE_AS_CSV}',
-        )
-        return None
 
 
 def _open(openpyxl: Any, data: bytes, faults: Faults, *, formulas: bool = False) -> Any:

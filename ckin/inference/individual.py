@@ -172,19 +172,17 @@ def quadratics(
     readings, jacobian, good = _linearised(density, phi, widths)
     data = eqx.tree_at(lambda d: d.present, data, data.present & good[:, None])
     centre = jnp.broadcast_to(by_sample(log_sigma, data.which), readings.shape)
-    value, pull, weight, pull_sigma, weight_sigma = _laws(
-        density.population, data, readings, centre
-    )
+    laws = jax.vmap(
+        lambda step: _laws(density.population, data, readings, centre + step)
+    )(jnp.array([0.0, SIGMA_STEP, -SIGMA_STEP]))
+    value, pull, weight, pull_sigma, weight_sigma = (each[0] for each in laws)
     # An assay's own samples: (patients, samples, assays).
     own = jax.nn.one_hot(data.which, log_sigma.shape[1]) * data.present[..., None]
     # Expected information on log σ is 2 per reading: with less curvature than that,
     # a step from far above the best σ would overshoot.
     n_read = jnp.sum(own * ~data.below[..., None], axis=1)
     by_assay = lambda each: jnp.einsum("nt,nta->na", each, own)
-    weaker, stronger = (
-        by_assay(_laws(density.population, data, readings, centre + step)[2])
-        for step in (SIGMA_STEP, -SIGMA_STEP)
-    )
+    weaker, stronger = (by_assay(each) for each in laws[2][1:])
     known = weaker > 0
     ratio = jnp.where(known, stronger, 1.0) / jnp.where(known, weaker, 1.0)
     fading = jnp.where(known, jnp.log(ratio) / (2.0 * SIGMA_STEP), 2.0)

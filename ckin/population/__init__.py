@@ -8,6 +8,7 @@ model `population_model` joins the two; every engine takes its density from ther
 from ckin.population.model import CensoredReading as CensoredReading
 from ckin.population.model import by_sample as by_sample
 from ckin.population.model import log_readings as log_readings
+from ckin.population.model import of_its_assay as of_its_assay
 from ckin.population.model import population_model as population_model
 from ckin.population.model import predicted as predicted
 from ckin.population.model import reading_log_likelihoods as reading_log_likelihoods

@@ -7,7 +7,7 @@ standard normal) and each assay itself (natural log of its readings, masked wher
 sample is another's).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import equinox as eqx
@@ -133,11 +133,21 @@ def predicted(
         states: at each time.
         which: assay at each time, by its place; may be left out where there is one.
     """
-    first, *others = population.assays
-    reading = first.predict(model, states)
-    for index, assay in enumerate(others, start=1):
-        reading = jnp.where(which == index, assay.predict(model, states), reading)
-    return reading
+    each = [assay.predict(model, states) for assay in population.assays]
+    return of_its_assay(each, which)
+
+
+def of_its_assay(each: Sequence[Array], which: Array | None) -> Array:
+    """Of what each assay has for every sample, that of the sample's own assay.
+
+    Args:
+        each: by assay, shapes that broadcast against the samples.
+        which: assay of each sample, by its place; not looked at where there is one.
+    """
+    chosen, *others = each
+    for index, values in enumerate(others, start=1):
+        chosen = jnp.where(which == index, values, chosen)
+    return chosen
 
 
 def reading_log_likelihoods(
@@ -154,23 +164,21 @@ def reading_log_likelihoods(
         data: what was read.
         sigma: error SD of the assay of each sample (`by_sample`).
     """
-    total = jnp.zeros(data.present.shape)
-    for index, assay in enumerate(population.assays):
-        each = assay.log_likelihood(
+    each = [
+        assay.log_likelihood(
             log_prediction, data.log_value, data.below, sigma, data.sampled
         )
-        total = jnp.where(data.present & (data.which == index), each, total)
-    return total
+        for assay in population.assays
+    ]
+    return jnp.where(data.present, of_its_assay(each, data.which), 0.0)
 
 
 def by_sample(
     values: Float[Array, "*#patients assays"], which: Int[Array, "patients samples"]
 ) -> Float[Array, "#patients #samples"]:
     """A number of each assay, at the samples of that assay."""
-    each = values[..., :1] if values.ndim > 1 else values[None, :1]
-    for index in range(1, values.shape[-1]):
-        each = jnp.where(which == index, values[..., index, None], each)
-    return each
+    each = jnp.moveaxis(jnp.atleast_2d(values), -1, 0)[..., None]
+    return of_its_assay(list(each), which)
 
 
 def log_reading(

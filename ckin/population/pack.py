@@ -4,8 +4,6 @@ Padding never reaches the likelihood (`present` is False there) and never costs 
 solve (an appended event has a segment of no length).
 """
 
-from collections.abc import Sequence
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,6 +12,7 @@ import numpy as np
 from ckin._types import Array, Bool, Float, Int
 from ckin.assay import Assay, Sampled
 from ckin.dataset import Dataset, Patient, Sample
+from ckin.dataset.examined import counts_per
 from ckin.errors import InputError
 from ckin.model import name_of, parameters
 from ckin.population.specification import Population
@@ -80,7 +79,7 @@ def pack(dataset: Dataset, population: Population) -> Packed:
     ]
     for patient in patients:
         _check_doses(patient, population)
-    samples = [_samples(patient, population.assays) for patient in patients]
+    samples = [_samples(patient, population) for patient in patients]
     width = max(len(rows["time_d"]) for rows in samples)
     tables = [_events(patient, population) for patient in patients]
     columns = {
@@ -115,13 +114,14 @@ def _check_assay(assay: Assay, dataset: Dataset, population: Population) -> None
         )
 
 
-def _samples(patient: Patient, assays: Sequence[Assay]) -> dict[str, np.ndarray]:
-    """Samples of these assays, in order of time."""
+def _samples(patient: Patient, population: Population) -> dict[str, np.ndarray]:
+    """Samples of the population's assays, in order of time."""
+    assays, units = population.assays, population.model.units
     names = [assay.name for assay in assays]
     rows = [sample for sample in patient.samples if sample.assay in names]
     which = [names.index(row.assay) for row in rows]
     sampled = [
-        _sampled(patient, row, assays[index])
+        _sampled(patient, row, assays[index], units[assays[index].quantity])
         for row, index in zip(rows, which, strict=True)
     ]
     return {
@@ -136,7 +136,9 @@ def _samples(patient: Patient, assays: Sequence[Assay]) -> dict[str, np.ndarray]
     }
 
 
-def _sampled(patient: Patient, row: Sample, assay: Assay) -> tuple[float, float]:
+def _sampled(
+    patient: Patient, row: Sample, assay: Assay, unit: str
+) -> tuple[float, float]:
     """What was examined, and in how many partitions; 1 where nobody asks."""
     given = {"EXAMINED": row.examined, "PARTITIONS": row.partitions}
     for column in assay.error.needs:
@@ -149,7 +151,7 @@ def _sampled(patient: Patient, row: Sample, assay: Assay) -> tuple[float, float]
     needs = assay.error.needs
     examined = row.examined if "EXAMINED" in needs else None
     partitions = row.partitions if "PARTITIONS" in needs else None
-    amount = 1.0 if examined is None else examined * assay.per
+    amount = 1.0 if examined is None else counts_per(examined, unit)
     return amount, 1.0 if partitions is None else float(partitions)
 
 

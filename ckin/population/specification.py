@@ -19,7 +19,7 @@ import numpyro.distributions as dist
 from jax.scipy.special import expit, logit
 
 from ckin._types import Array, Float
-from ckin.assay import Assay
+from ckin.assay import ASSAYS, Assay
 from ckin.errors import InputError
 from ckin.model import AbstractModel, ParameterInfo, name_of, parameters
 
@@ -236,9 +236,11 @@ def population(
         raise InputError(f"assays: {', '.join(names) or 'none'}; name each once")
     for each in assays:
         if each.quantity not in model.units:
+            able = [name for name, a in ASSAYS.items() if a().quantity in model.units]
             raise InputError(
                 f"assay {each.name}: {name_of(model)} does not describe "
-                f"{each.quantity}; it has {', '.join(model.units)}"
+                f"{each.quantity}; it has {', '.join(model.units)}, for the assays "
+                f"{', '.join(able) or 'none'}"
             )
     return Population(
         model=model,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ckin import assay
 from ckin.dataset import ASSAYS, Sample, read_dataset
 from ckin.dataset.examined import EXAMINED
+from ckin.library import load_model
 
 
 COUNTED = sorted(set(EXAMINED) - {"qpcr"})
@@ -36,6 +37,13 @@ def only_sample(dataset) -> Sample:
 
 def test_every_assay_of_a_model_is_one_that_a_file_may_report_in_that_unit():
     assert set(assay.ASSAYS) == set(ASSAYS)
+    units = load_model("feeding_szcart01").units
+    made = {name: make().quantity for name, make in assay.ASSAYS.items()}
+    told = {
+        name: units[quantity] for name, quantity in made.items() if quantity in units
+    }
+    assert set(told) == set(ASSAYS) - {"il6"}
+    assert all(unit in ASSAYS[name] for name, unit in told.items())
 
 
 @pytest.mark.parametrize("assay", COUNTED)
