@@ -7,7 +7,10 @@ the log likelihood of patient i is taken as
     ℓ_i(x) ≈ value + gradient·δ - ½ δᵀ H δ ,   x = (φ, log σ), δ = x - x̂_i
 
 The error SD σ of each assay is one more coordinate, the same for all patients, and what
-the readings of an assay say of φ is kept apart: it fades as its σ grows. Predictions
+the readings of an assay say of φ is kept apart: it fades as its σ grows, and so does
+what they miss by. (What is gained by following readings closer must never grow faster
+with 1/σ than what is lost on those that are missed, or σ = 0 would be the best.)
+Predictions
 are made linear in φ by their change over ±1 SD of the patient's own posterior (sigma
 points), not by a derivative: the peak day of a piecewise model often sits on a cusp of
 the likelihood, where a derivative says nothing about the width. A patient without
@@ -59,7 +62,8 @@ class Quadratics(eqx.Module):
         fading: power of 1/σ with which they fall as σ grows: 2 for normal readings,
             0 where nothing but counting scatters.
         gradient_sigma: in log σ of each assay.
-        stiffness_sigma: likewise.
+        misfit: half the squared misses of its readings, in their SDs; fades likewise.
+        stiffness_sigma: in log σ of each assay, what the misfit does not account for.
     """
 
     phi: Float[Array, "patients estimated"]
@@ -69,6 +73,7 @@ class Quadratics(eqx.Module):
     stiffness: Float[Array, "patients assays estimated estimated"]
     fading: Float[Array, "patients assays"]
     gradient_sigma: Float[Array, "patients assays"]
+    misfit: Float[Array, "patients assays"]
     stiffness_sigma: Float[Array, "patients assays"]
 
 
@@ -178,23 +183,28 @@ def quadratics(
     value, pull, weight, pull_sigma, weight_sigma = (each[0] for each in laws)
     # An assay's own samples: (patients, samples, assays).
     own = jax.nn.one_hot(data.which, log_sigma.shape[1]) * data.present[..., None]
-    # Expected information on log σ is 2 per reading: with less curvature than that,
-    # a step from far above the best σ would overshoot.
     n_read = jnp.sum(own * ~data.below[..., None], axis=1)
     by_assay = lambda each: jnp.einsum("nt,nta->na", each, own)
     weaker, stronger = (by_assay(each) for each in laws[2][1:])
     known = weaker > 0
     ratio = jnp.where(known, stronger, 1.0) / jnp.where(known, weaker, 1.0)
     fading = jnp.where(known, jnp.log(ratio) / (2.0 * SIGMA_STEP), 2.0)
+    fading = jnp.clip(fading, 0.0, 2.0)
+    misfit = 0.5 * by_assay(jnp.where(weight > 0, pull**2 / weight, 0.0))
+    # Normal readings have no curvature but their misfit's. Of others the expected
+    # information on log σ is at most 2 per reading: with less curvature than that, a
+    # step from far above the best σ would overshoot.
+    least = jnp.maximum(by_assay(weight_sigma), (2.0 - fading) * n_read)
     return Quadratics(
         phi=phi,
         log_sigma=log_sigma,
         value=jnp.sum(value, axis=1),
         gradient=jnp.einsum("nti,nt,nta->nai", jacobian, pull, own),
         stiffness=jnp.einsum("nti,nt,nta,ntj->naij", jacobian, weight, own, jacobian),
-        fading=jnp.clip(fading, 0.0, 2.0),
+        fading=fading,
         gradient_sigma=by_assay(pull_sigma),
-        stiffness_sigma=jnp.maximum(by_assay(weight_sigma), 2.0 * n_read),
+        misfit=misfit,
+        stiffness_sigma=jnp.maximum(least - fading**2 * misfit, 0.0),
     )
 
 
@@ -241,9 +251,11 @@ def _laws(population: Population, data: Packed, readings: Array, log_sigma: Arra
 
     pull, weight = slope_and_stiffness(0)
     # A heavy-tailed error has negative curvature at an outlier; the weight of the
-    # normal reading that would pull as hard is positive (iterated reweighting).
+    # normal reading that would pull as hard is positive (iterated reweighting). One
+    # below its limit is an outlier where far more than the limit is predicted.
     heavy = np.array([assay.error.heavy_tails for assay in population.assays])
     gap = data.log_value - readings
-    far = ~data.below & (jnp.abs(gap) > 1e-3) & jnp.asarray(heavy)[data.which]
+    far = jnp.where(data.below, gap < -jnp.exp(log_sigma), jnp.abs(gap) > 1e-3)
+    far = far & jnp.asarray(heavy)[data.which]
     weight = jnp.where(far, pull / jnp.where(far, gap, 1.0), weight)
     return each(readings, log_sigma), pull, weight, *slope_and_stiffness(1)

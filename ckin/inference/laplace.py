@@ -94,7 +94,9 @@ def conditional(
     pull = jnp.einsum("nij,nj->ni", hessian, shift)
     value = quads.value + jnp.sum(shift * (gradient - 0.5 * pull), axis=1)
     bend = quads.gradient_sigma - 0.5 * quads.stiffness_sigma * louder
-    value = value + jnp.sum(louder * bend, axis=1)
+    # share - 1 to more than first order, which the gradient in log σ holds already.
+    missed = quads.misfit * (share - 1.0 + quads.fading * louder)
+    value = value + jnp.sum(louder * bend - missed, axis=1)
     index, omega = np.array(vary_index, dtype=int), hyper.omega
     slope = (gradient - pull)[:, index].T
     stiffness = jnp.moveaxis(hessian[:, index][:, :, index], 0, 2)
@@ -157,7 +159,10 @@ def _loss_and_slope(density, quads, u):
 
 
 def _population_mode(density: Density, quads: Quadratics, start: Array):
-    """Mode of the log marginal, and the Cholesky factor of its covariance."""
+    """Mode of the log marginal, the Cholesky factor of its covariance, and whether.
+
+    Whether it is a mode: the search can stop short of one, or go where there is none.
+    """
 
     def loss(u):
         value, slope = _loss_and_slope(density, quads, jnp.asarray(u))
@@ -174,8 +179,12 @@ def _population_mode(density: Density, quads: Quadratics, start: Array):
     )
     size, direction = np.linalg.eigh(0.5 * (curvature + curvature.T))
     # Never wider than the widest prior: a flat direction is left to the sampler.
-    covariance = direction / np.maximum(size, 0.25) @ direction.T
-    return jnp.asarray(found.x), jnp.asarray(np.linalg.cholesky(covariance))
+    size = np.maximum(size, 0.25)
+    covariance = direction / size @ direction.T
+    # What is left to go, in SDs.
+    left = np.abs(direction.T @ loss(found.x)[1]) / np.sqrt(size)
+    reached = bool(left.max() < ROUND_TOLERANCE)
+    return jnp.asarray(found.x), jnp.asarray(np.linalg.cholesky(covariance)), reached
 
 
 def fit_laplace(density: Density, key: Array, report=lambda *_: None):
@@ -207,9 +216,10 @@ def fit_laplace(density: Density, key: Array, report=lambda *_: None):
             phi = phi + pace * (target - phi)
         assert quads is not None
         before = u
-        u, factor = _population_mode(density, quads, u)
+        u, factor, reached = _population_mode(density, quads, u)
         spread = jnp.sqrt(jnp.sum(factor**2, axis=1))
-        settled = bool(jnp.max(jnp.abs(u - before) / spread) < ROUND_TOLERANCE)
+        moved = float(jnp.max(jnp.abs(u - before) / spread))
+        settled = reached and moved < ROUND_TOLERANCE
         hyper = density.hyper(u)
         done += 1
         report(done, MAX_ROUNDS)
