@@ -199,6 +199,7 @@ def quadrature_loss(density):
     return loss
 
 
+@pytest.mark.slow
 def test_outliers_neither_hide_nor_widen_the_mode_of_heavy_tailed_errors():
     """Readings 8 SDs off, and limits far under what the other readings predict.
 
