@@ -86,7 +86,14 @@ def test_without_scatter_counts_are_poisson():
 
 
 @pytest.mark.parametrize("below", [False, True])
-@pytest.mark.parametrize("law", [COUNTS, PARTITIONS], ids=["counts", "partitions"])
+@pytest.mark.parametrize(
+    "law",
+    [
+        pytest.param(COUNTS, id="counts"),
+        # A minute to compile.
+        pytest.param(PARTITIONS, id="partitions", marks=pytest.mark.slow),
+    ],
+)
 def test_gradients_are_those_of_finite_differences(law, below):
     sampled = Sampled(2.0, 20_000.0)
 

@@ -37,6 +37,7 @@ def opened(path):
         return data.load()
 
 
+@pytest.mark.slow
 def test_neither_batch_nor_number_of_patients_changes_a_patient(tmp_path):
     few, many = crowd(tmp_path), crowd(tmp_path, n=40, batch=40)
     one, other = opened(few.path), opened(many.path)

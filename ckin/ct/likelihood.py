@@ -21,6 +21,7 @@ has too little, and never more than a nearer one.
 """
 
 import math
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -29,9 +30,11 @@ import numpy as np
 import numpyro.distributions as dist
 
 from ckin._types import Array, ArrayLike, Bool, Float, Int
+from ckin.ct.curve import standard_curve
 from ckin.ct.poisson import interpolated_log_moments, positive_log_moments
-from ckin.ct.readings import read_samples
-from ckin.ct.records import Ct, CtData
+from ckin.ct.readings import mean_copies
+from ckin.ct.records import Ct, CtData, Plate
+from ckin.dataset.wells import Wells
 from ckin.errors import InputError
 from ckin.model import log_normal
 
@@ -50,68 +53,77 @@ INTERCEPT = (37.5, 2.0)
 TAU = (0.2, 0.5)
 
 
-class CtWells(eqx.Module):
-    """Wells packed for a likelihood.
+class Standards(eqx.Module):
+    """The standard wells of all plates.
 
     Attributes:
         plates: names; intercepts and slopes are in this order.
-        standard_plate: plate of each standard well.
-        standard_copies: copies per reaction.
-        standard_ct: cycles; 0 where not amplified.
-        standard_amplified: whether there is a Ct.
-        standard_log_mean: mean of the natural log of the copies in the well, if any.
-        standard_log_var: variance of it.
-        sample_plate: plate of each sample, in the order of `CtData.samples`.
-        sample_log_ug: natural log of the DNA per reaction, µg.
-        sample_ct: cycles of each well; 0 where not amplified, and where padded.
-        sample_amplified: whether there is a Ct.
-        sample_silent: wells of each sample that did not amplify.
-        sample_scatter: variance of the natural log of copies of a well (Poisson), by
-            the plate's own curve; where the nodes of the integral are rests on it.
+        plate: plate of each well.
+        copies: copies per reaction.
+        ct: cycles; 0 where not amplified.
+        amplified: whether there is a Ct.
+        log_mean: mean of the natural log of the copies in the well, if any.
+        log_var: variance of it.
+        line: intercept and slope of each plate by least squares, to start from.
     """
 
     plates: tuple[str, ...] = eqx.field(static=True)
-    standard_plate: Int[Array, " standards"]
-    standard_copies: Float[Array, " standards"]
-    standard_ct: Float[Array, " standards"]
-    standard_amplified: Bool[Array, " standards"]
-    standard_log_mean: Float[Array, " standards"]
-    standard_log_var: Float[Array, " standards"]
-    sample_plate: Int[Array, " samples"]
-    sample_log_ug: Float[Array, " samples"]
-    sample_ct: Float[Array, "samples wells"]
-    sample_amplified: Bool[Array, "samples wells"]
-    sample_silent: Float[Array, " samples"]
-    sample_scatter: Float[Array, " samples"]
+    plate: Int[Array, " standards"]
+    copies: Float[Array, " standards"]
+    ct: Float[Array, " standards"]
+    amplified: Bool[Array, " standards"]
+    log_mean: Float[Array, " standards"]
+    log_var: Float[Array, " standards"]
+    line: Float[Array, "plates 2"]
 
-    def standards_log_likelihood(
+    def log_likelihood(
         self,
         intercept: Float[Array, " plates"],
         slope: Float[Array, " plates"],
         tau: ArrayLike,
     ) -> Float[Array, " standards"]:
-        """Log likelihood of each standard well.
+        """Log likelihood of each well.
 
         Args:
             intercept: Ct of one copy, by plate.
             slope: cycles per decade, by plate.
             tau: SD of a well, cycles.
         """
-        a, per_log = intercept[self.standard_plate], slope[self.standard_plate] / LN10
-        mean = a + per_log * self.standard_log_mean
-        variance = tau**2 + per_log**2 * self.standard_log_var
-        seen = _log_amplifies(jnp.log(self.standard_copies))
-        seen += _normal(self.standard_ct - mean, variance)
-        return jnp.where(self.standard_amplified, seen, -self.standard_copies)
+        a, per_log = intercept[self.plate], slope[self.plate] / LN10
+        variance = tau**2 + per_log**2 * self.log_var
+        seen = _log_amplifies(jnp.log(self.copies))
+        seen += _normal(self.ct - a - per_log * self.log_mean, variance)
+        return jnp.where(self.amplified, seen, -self.copies)
 
-    def samples_log_likelihood(
+
+class SampleWells(eqx.Module):
+    """The wells of samples.
+
+    Attributes:
+        plate: plate of each sample, by its place in `Standards.plates`.
+        log_ug: natural log of the DNA per reaction, µg.
+        ct: cycles of each well; 0 where not amplified, and where padded.
+        amplified: whether there is a Ct.
+        silent: wells of each sample that did not amplify.
+        scatter: variance of the natural log of copies of a well (Poisson), by the
+            plate's own curve; where the nodes of the integral are rests on it.
+    """
+
+    plate: Int[Array, "*samples"]
+    log_ug: Float[Array, "*samples"]
+    ct: Float[Array, "*samples wells"]
+    amplified: Bool[Array, "*samples wells"]
+    silent: Float[Array, "*samples"]
+    scatter: Float[Array, "*samples"]
+
+    def log_likelihood(
         self,
-        log_copies_per_ug: Float[Array, " samples"],
-        intercept: Float[Array, " plates"],
-        slope: Float[Array, " plates"],
-        tau: ArrayLike,
-        sigma: ArrayLike,
-    ) -> Float[Array, " samples"]:
+        log_copies_per_ug: Float[Array, "*samples"],
+        intercept: Float[Array, "*samples"],
+        slope: Float[Array, "*samples"],
+        tau: Float[ArrayLike, "*#samples"],
+        sigma: Float[ArrayLike, "*#samples"],
+    ) -> Float[Array, "*samples"]:
         """Log likelihood of each sample, all its wells together.
 
         With many copies the wells are jointly normal: variance v = τ² + Poisson on the
@@ -122,47 +134,81 @@ class CtWells(eqx.Module):
 
         Args:
             log_copies_per_ug: natural log of the error-free prediction.
-            intercept: Ct of one copy, by plate.
-            slope: cycles per decade, by plate.
+            intercept: Ct of one copy on the plate of each sample.
+            slope: cycles per decade there.
             tau: SD of a well, cycles.
             sigma: SD of the natural log of a sample about its prediction, above 0.
         """
-        a, c = intercept[self.sample_plate], slope[self.sample_plate] / LN10
-        well = tau**2 + c**2 * self.sample_scatter
-        log_copies = log_copies_per_ug + self.sample_log_ug
-        off = self.sample_ct - (a + c * log_copies)[:, None]
-        off = jnp.where(self.sample_amplified, off, 0.0)
-        n = jnp.sum(self.sample_amplified, axis=1)
+        a, c = intercept, slope / LN10
+        well = tau**2 + c**2 * self.scatter
+        log_copies = log_copies_per_ug + self.log_ug
+        off = self.ct - (a + c * log_copies)[..., None]
+        off = jnp.where(self.amplified, off, 0.0)
+        n = jnp.sum(self.amplified, axis=-1)
         density, middle, spread = _with_shared_error(off, n, well, c, sigma)
         nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
-        at = (log_copies + middle)[:, None] + spread[:, None] * nodes
+        at = (log_copies + middle)[..., None] + spread[..., None] * nodes
         at = jnp.clip(at, -LOG_COPIES_LIMIT, LOG_COPIES_LIMIT)
-        factor = n[:, None] * _log_amplifies(at)
-        factor -= self.sample_silent[:, None] * jnp.exp(at)
-        factor += self._few_copies(at, a, c, tau, well)
+        factor = n[..., None] * _log_amplifies(at)
+        factor -= self.silent[..., None] * jnp.exp(at)
+        factor += self._few_copies(at, a, c, jnp.asarray(tau), well)
         return density + jax.scipy.special.logsumexp(
-            factor, axis=1, b=jnp.array(weights / weights.sum())
+            factor, axis=-1, b=jnp.array(weights / weights.sum())
         )
 
     def _few_copies(
         self,
-        log_copies: Float[Array, "samples nodes"],
-        a: Float[Array, " samples"],
-        c: Float[Array, " samples"],
-        tau: ArrayLike,
-        well: Float[Array, " samples"],
-    ) -> Float[Array, "samples nodes"]:
+        log_copies: Float[Array, "*samples nodes"],
+        a: Float[Array, "*samples"],
+        c: Float[Array, "*samples"],
+        tau: Float[Array, "*#samples"],
+        well: Float[Array, "*samples"],
+    ) -> Float[Array, "*samples nodes"]:
         """Log of the density of Ct by the moments of ln N, over that by ln λ."""
         log_mean, log_var = interpolated_log_moments(log_copies)
-        ct = (self.sample_ct - a[:, None])[:, None, :]
-        per_log = c[:, None]
+        ct = (self.ct - a[..., None])[..., None, :]
+        per_log = c[..., None]
         by_moments = _normal(
-            ct - (per_log * log_mean)[:, :, None],
-            (tau**2 + per_log**2 * log_var)[:, :, None],
+            ct - (per_log * log_mean)[..., None],
+            (jnp.square(tau)[..., None] + per_log**2 * log_var)[..., None],
         )
-        taken = _normal(ct - (per_log * log_copies)[:, :, None], well[:, None, None])
-        return jnp.sum(
-            jnp.where(self.sample_amplified[:, None, :], by_moments - taken, 0.0), 2
+        taken = _normal(ct - (per_log * log_copies)[..., None], well[..., None, None])
+        more = jnp.where(self.amplified[..., None, :], by_moments - taken, 0.0)
+        return jnp.sum(more, axis=-1)
+
+
+class CtWells(eqx.Module):
+    """All wells of a file: the standards, and the samples in the file's order."""
+
+    standards: Standards
+    samples: SampleWells
+
+    @property
+    def plates(self) -> tuple[str, ...]:
+        """Names; intercepts and slopes are in this order."""
+        return self.standards.plates
+
+    def standards_log_likelihood(
+        self,
+        intercept: Float[Array, " plates"],
+        slope: Float[Array, " plates"],
+        tau: ArrayLike,
+    ) -> Float[Array, " standards"]:
+        """See `Standards.log_likelihood`."""
+        return self.standards.log_likelihood(intercept, slope, tau)
+
+    def samples_log_likelihood(
+        self,
+        log_copies_per_ug: Float[Array, " samples"],
+        intercept: Float[Array, " plates"],
+        slope: Float[Array, " plates"],
+        tau: ArrayLike,
+        sigma: ArrayLike,
+    ) -> Float[Array, " samples"]:
+        """See `SampleWells.log_likelihood`; curves by plate."""
+        plate = self.samples.plate
+        return self.samples.log_likelihood(
+            log_copies_per_ug, intercept[plate], slope[plate], tau, sigma
         )
 
 
@@ -181,38 +227,49 @@ def pack(data: CtData) -> CtWells:
     Raises:
         InputError: a plate with samples has no standards.
     """
-    plates = tuple(plate.name for plate in data.plates if plate.standards)
+    standards = pack_standards(data.plates)
     for sample in data.samples:
-        if sample.plate not in plates:
+        if sample.plate not in standards.plates:
             raise InputError(f"plate {sample.plate!r} has samples and no standards")
-    wells = [
-        (plates.index(plate.name), well.copies, well.ct)
-        for plate in data.plates
-        for well in plate.standards
-    ]
-    copies = np.array([copies for _, copies, _ in wells], dtype=float)
+    return CtWells(standards, pack_samples([s.wells for s in data.samples], standards))
+
+
+def pack_standards(plates: Sequence[Plate]) -> Standards:
+    """Standard wells of the plates that have any."""
+    having = [plate for plate in plates if plate.standards]
+    wells = [(at, well) for at, plate in enumerate(having) for well in plate.standards]
+    copies = np.array([well.copies for _, well in wells], dtype=float)
     log_mean, log_var = positive_log_moments(copies)
-    cts, amplified = _padded([sample.cts for sample in data.samples])
-    read = [reading.copies for reading in read_samples(data)]
-    number = np.array([len(sample.cts) for sample in data.samples], dtype=float)
-    return CtWells(
-        plates=plates,
-        standard_plate=jnp.array([plate for plate, _, _ in wells], dtype=int),
-        standard_copies=jnp.array(copies),
-        standard_ct=jnp.array([ct or 0.0 for _, _, ct in wells], dtype=float),
-        standard_amplified=jnp.array([ct is not None for _, _, ct in wells]),
-        standard_log_mean=jnp.array(log_mean),
-        standard_log_var=jnp.array(log_var),
-        sample_plate=jnp.array(
-            [plates.index(sample.plate) for sample in data.samples], dtype=int
-        ),
-        sample_log_ug=jnp.log(
-            jnp.array([sample.dna_ug for sample in data.samples], dtype=float)
-        ),
-        sample_ct=jnp.array(cts),
-        sample_amplified=jnp.array(amplified),
-        sample_silent=jnp.array(number - amplified.sum(axis=1)),
-        sample_scatter=jnp.array([1.0 / max(copies, 1.0) for copies in read]),
+    curves = [standard_curve(plate) for plate in having]
+    return Standards(
+        plates=tuple(plate.name for plate in having),
+        plate=jnp.array([at for at, _ in wells], dtype=int),
+        copies=jnp.array(copies),
+        ct=jnp.array([well.ct or 0.0 for _, well in wells], dtype=float),
+        amplified=jnp.array([well.ct is not None for _, well in wells]),
+        log_mean=jnp.array(log_mean),
+        log_var=jnp.array(log_var),
+        line=jnp.array([(c.intercept, c.slope) for c in curves]).reshape(-1, 2),
+    )
+
+
+def pack_samples(samples: Sequence[Wells], standards: Standards) -> SampleWells:
+    """Wells of samples on plates that have standards."""
+    cts, amplified = _padded([wells.cts for wells in samples])
+    lines = np.asarray(standards.line).tolist()
+    plate = [standards.plates.index(wells.plate) for wells in samples]
+    read = [
+        mean_copies(wells.cts, *lines[at])
+        for wells, at in zip(samples, plate, strict=True)
+    ]
+    number = np.array([len(wells.cts) for wells in samples], dtype=float)
+    return SampleWells(
+        plate=jnp.array(plate, dtype=int),
+        log_ug=jnp.log(jnp.array([wells.dna_ug for wells in samples], dtype=float)),
+        ct=jnp.array(cts),
+        amplified=jnp.array(amplified),
+        silent=jnp.array(number - amplified.sum(axis=1)),
+        scatter=jnp.array([1.0 / max(copies, 1.0) for copies in read]),
     )
 
 
@@ -229,10 +286,10 @@ def _padded(cts: list[tuple[Ct, ...]]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _with_shared_error(
-    off: Float[Array, "samples wells"],
-    n: Int[Array, " samples"],
-    well: Float[Array, " samples"],
-    c: Float[Array, " samples"],
+    off: Float[Array, "*samples wells"],
+    n: Int[Array, "*samples"],
+    well: Float[Array, "*samples"],
+    c: Float[Array, "*samples"],
     sigma: ArrayLike,
 ) -> tuple[Array, Array, Array]:
     """Normal wells that share an error: their log density, and what they say of it.
@@ -250,7 +307,7 @@ def _with_shared_error(
     """
     shared = (c * sigma) ** 2
     both = well + n * shared
-    total, squares = jnp.sum(off, axis=1), jnp.sum(off**2, axis=1)
+    total, squares = jnp.sum(off, axis=-1), jnp.sum(off**2, axis=-1)
     # Sherman-Morrison: inverse and determinant of well I + shared 1 1ᵀ.
     density = -0.5 * (squares - shared / both * total**2) / well
     density -= 0.5 * ((n - 1) * jnp.log(well) + jnp.log(both))

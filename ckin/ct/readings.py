@@ -11,7 +11,7 @@ import math
 import statistics
 
 from ckin.ct.curve import Curve, standard_curve
-from ckin.ct.records import CtData, CtSample
+from ckin.ct.records import Ct, CtData, CtSample
 from ckin.dataset.examined import POISSON_95
 
 
@@ -74,14 +74,16 @@ def read_samples(data: CtData) -> tuple[Reading, ...]:
         plate.name: standard_curve(plate) for plate in data.plates if plate.standards
     }
     return tuple(
-        Reading(sample, curves[sample.plate], mean_copies(sample, curves[sample.plate]))
+        Reading(sample, curve, mean_copies(sample.cts, curve.intercept, curve.slope))
         for sample in data.samples
+        for curve in [curves[sample.plate]]
     )
 
 
-def mean_copies(sample: CtSample, curve: Curve) -> float:
-    """Copies per reaction of a sample; 0 when no well amplified."""
-    amplified = sample.amplified
-    if len(amplified) == len(sample.cts):
-        return curve.copies(statistics.fmean(amplified))
-    return math.fsum(curve.copies(ct) for ct in amplified) / len(sample.cts)
+def mean_copies(cts: tuple[Ct, ...], intercept: float, slope: float) -> float:
+    """Copies per reaction of wells by a curve; 0 when none amplified."""
+    copies = lambda ct: 10.0 ** ((ct - intercept) / slope)
+    amplified = [ct for ct in cts if ct is not None]
+    if len(amplified) == len(cts):
+        return copies(statistics.fmean(amplified))
+    return math.fsum(map(copies, amplified)) / len(cts)

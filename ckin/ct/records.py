@@ -1,45 +1,14 @@
-"""Wells of qPCR plates as records: standards, controls without template, samples.
-
-A Ct is the cycle at which a well's fluorescence crosses its threshold; `None` is a well
-that did not amplify.
-"""
+"""The wells of a file as records: plates, and samples of patients."""
 
 import dataclasses
 
+from ckin.dataset.wells import Ct as Ct
+from ckin.dataset.wells import Plate as Plate
+from ckin.dataset.wells import Standard as Standard
+from ckin.dataset.wells import Wells
+
 
 NG_PER_UG = 1000.0
-
-Ct = float | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Standard:
-    """A well with a known number of copies.
-
-    Attributes:
-        copies: copies per reaction.
-        ct: cycles.
-        row: row of the file.
-    """
-
-    copies: float
-    ct: Ct
-    row: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Plate:
-    """One run of the instrument: what has one standard curve.
-
-    Attributes:
-        name: as the file spells it.
-        standards: in the order of the file.
-        controls: Ct of the wells without template (NTC).
-    """
-
-    name: str
-    standards: tuple[Standard, ...]
-    controls: tuple[Ct, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +34,11 @@ class CtSample:
     dna_ng: float
     cts: tuple[Ct, ...]
     row: int
+
+    @property
+    def wells(self) -> Wells:
+        """The wells alone."""
+        return Wells(self.name, self.plate, self.dna_ug, self.cts)
 
     @property
     def dna_ug(self) -> float:

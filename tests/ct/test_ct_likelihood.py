@@ -39,7 +39,9 @@ def ct_of(copies: float) -> float:
 
 
 def likelihood(wells: CtWells, log_prediction, tau=0.2, sigma=0.4):
-    at = jnp.broadcast_to(jnp.asarray(log_prediction, float), wells.sample_log_ug.shape)
+    at = jnp.broadcast_to(
+        jnp.asarray(log_prediction, float), wells.samples.log_ug.shape
+    )
     return _of_samples(wells, at, jnp.asarray(tau), jnp.asarray(sigma))
 
 
@@ -59,7 +61,7 @@ def test_wells_of_a_sample_are_normal_with_a_shared_error(cts, shift, tau, sigma
     wells = packed(sample(cts))
     prediction = 15.5 + shift
     mean = INTERCEPT + C * (prediction + math.log(0.2))
-    scatter = float(wells.sample_scatter[0])
+    scatter = float(wells.samples.scatter[0])
     covariance = (C * sigma) ** 2 + np.eye(len(cts)) * (tau**2 + C**2 * scatter)
     expected = stats.multivariate_normal([mean] * len(cts), covariance).logpdf(cts)
     found = likelihood(wells, prediction, tau, sigma)
@@ -80,7 +82,7 @@ def test_only_the_mean_of_the_wells_tells_of_the_prediction(
     cts = [middle + tau * gap for gap in gaps]
     wells = packed(sample(cts))
     reading = (np.mean(cts) - INTERCEPT) / C - math.log(0.2)
-    error = ((tau / C) ** 2 + float(wells.sample_scatter[0])) / len(cts)
+    error = ((tau / C) ** 2 + float(wells.samples.scatter[0])) / len(cts)
     ordinary = lambda at: stats.norm.logpdf(at, reading, math.sqrt(sigma**2 + error))
     here, there = reading + shift, reading - 1.0
     found = likelihood(wells, here, tau, sigma) - likelihood(wells, there, tau, sigma)

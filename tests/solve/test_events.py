@@ -511,6 +511,7 @@ def test_two_courses_of_one_input_at_once_are_refused_where_one_is_a_line():
         table(Course((), (ramp, InputWindow("tki", 1.0, 15.0, 25.0))))
 
 
+@pytest.mark.slow
 def test_a_lag_moves_what_a_fit_differentiates():
     """The gradient by a lag is that of the later dose, against finite differences."""
     course = jax.tree.map(jnp.asarray, table(Course((Dose(0.0, "FTC", cells=1e8),))))
