@@ -8,7 +8,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ckin.assay import ASSAYS, ERRORS, AbstractError, Assay, Normal
+from ckin.assay import ASSAYS, ERRORS, AbstractError, Assay, Normal, RawCt
+from ckin.ct import apart, write_wells
 from ckin.dataset import Dataset, write_dataset
 from ckin.dataset.records import counted
 from ckin.errors import InputError
@@ -30,6 +31,8 @@ from ckin.population import CovariateEffect, Population, population
 
 # What a fit folder holds of its inputs.
 DATA_FILE, ANALYSIS_FILE = "fitted_data.csv", "fit_settings.json"
+# Where the fit started from wells; the data file has then no qPCR.
+WELLS_FILE = "fitted_wells.csv"
 
 # Laws of assays that count, the first one that the data allow. A qPCR reading is no
 # count, unless the user says so.
@@ -121,6 +124,13 @@ def _assays(analysis: Analysis, dataset: Dataset) -> tuple[Assay, ...]:
     if unknown:
         raise InputError(f"--assay {unknown[0]}: choose {', '.join(ASSAYS)}")
     laws = _laws(analysis)
+    if dataset.plates and "qpcr" in analysis.assays:
+        if laws.get("qpcr", laws.get("", Normal())) != Normal():
+            raise InputError(
+                "--error: with --wells the log of a qPCR sample has a normal error; "
+                "its wells have their own"
+            )
+        laws["qpcr"] = RawCt()
     assays = []
     for name in analysis.assays:
         target = {"target": analysis.target} if name in ("qpcr", "ddpcr") else {}
@@ -247,6 +257,11 @@ def run_fit(dataset: Dataset, analysis: Analysis, folder: Path, report: Report) 
 
 def _write_inputs(dataset: Dataset, analysis: Analysis, folder: Path) -> None:
     """What was fitted and how: what `ckin.reopen` needs to solve the model again."""
+    if dataset.plates:
+        dataset, wells = apart(dataset)
+        write_wells(wells, folder / WELLS_FILE)
+    else:
+        (folder / WELLS_FILE).unlink(missing_ok=True)
     write_dataset(dataset, folder / DATA_FILE)
     model = analysis.model
     if model.endswith(".py"):

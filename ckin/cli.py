@@ -289,15 +289,25 @@ def fit(
             "Make it smaller when the fit says so."
         ),
     ] = 1e-3,
+    wells: Annotated[
+        Path | None,
+        typer.Option(
+            help="Raw Ct of qPCR plates (docs/ct.md): the qPCR is fitted from its "
+            "wells and standards, and DATA has the rest."
+        ),
+    ] = None,
     set: Set = [],
     force: Annotated[bool, typer.Option(help="Write over an earlier fit.")] = False,
 ) -> None:
     """Fit a population to curves of assays; exit code 1 if it did not converge."""
     from ckin.analysis import Analysis, run_fit
+    from ckin.ct import read_wells, with_wells
 
     with explained():
         _check_out_dir(out_dir, force)
         dataset = read(data, map, where, limit, unit)
+        if wells is not None:
+            dataset = with_wells(dataset, read_wells(wells))
         if cycles is not None:
             dataset = dataset.first_cycles(cycles)
         analysis = Analysis(

@@ -19,10 +19,12 @@ import xarray as xr
 from ckin.analysis import (
     ANALYSIS_FILE,
     DATA_FILE,
+    WELLS_FILE,
     Analysis,
     build_population,
     described,
 )
+from ckin.ct import read_wells, with_wells
 from ckin.dataset import Dataset, read_dataset
 from ckin.errors import InputError
 from ckin.inference.results import sha256_of
@@ -82,6 +84,8 @@ def reopen(folder: Path, draws: int) -> Reopened:
         settings[name] = tuple(settings[name])
     analysis = Analysis(**settings)
     given = read_dataset(folder / DATA_FILE)
+    if (folder / WELLS_FILE).is_file():
+        given = with_wells(given, read_wells(folder / WELLS_FILE))
     population = build_population(analysis, given)
     model_file = Path(inspect.getfile(type(population.model)))
     if sha256_of(model_file) != manifest["model_sha256"]:

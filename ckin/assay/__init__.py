@@ -16,10 +16,13 @@ from ckin.assay.errors import DEFAULT_NU as DEFAULT_NU
 from ckin.assay.errors import ERRORS as ERRORS
 from ckin.assay.errors import FLOOR as FLOOR
 from ckin.assay.errors import NOT_COUNTED as NOT_COUNTED
+from ckin.assay.errors import WELLS as WELLS
 from ckin.assay.errors import AbstractError as AbstractError
 from ckin.assay.errors import Counts as Counts
+from ckin.assay.errors import Curves as Curves
 from ckin.assay.errors import Normal as Normal
 from ckin.assay.errors import Partitions as Partitions
+from ckin.assay.errors import RawCt as RawCt
 from ckin.assay.errors import Sampled as Sampled
 from ckin.assay.errors import StudentT as StudentT
 from ckin.assay.student_t import student_t_log_cdf as student_t_log_cdf

@@ -27,6 +27,7 @@ from jax.scipy.special import betaln, gammaln, log_ndtr
 
 from ckin._types import Array, ArrayLike, Float
 from ckin.assay.student_t import student_t_log_cdf, student_t_log_density
+from ckin.ct.likelihood import SampleWells
 
 
 # A reading of nothing at all has no logarithm. 1e-12 of any unit is below any detection
@@ -45,6 +46,24 @@ EXACT_COUNTS = 20
 LEAST_OCCUPANCY = 1e-9
 
 
+# What a law needs that no column holds: the wells of a sample.
+WELLS = "WELLS"
+
+
+class Curves(eqx.Module):
+    """What the wells of samples are read by; arrays that broadcast against readings.
+
+    Attributes:
+        intercept: Ct of one copy on the plate of each sample.
+        slope: cycles per decade there.
+        tau: SD of a well, cycles.
+    """
+
+    intercept: Float[Array, "*samples"]
+    slope: Float[Array, "*samples"]
+    tau: Float[Array, "*#samples"]
+
+
 class Sampled(eqx.Module):
     """What a sample was, besides its reading; arrays that broadcast against readings.
 
@@ -52,10 +71,14 @@ class Sampled(eqx.Module):
         examined: what value times this is a count: µg of DNA, µL of blood, ABL1 copies
             (hundredths of them for a ratio in %). 1 where nobody counts.
         partitions: partitions of a ddPCR reaction; 1 where there are none.
+        wells: what qPCR samples were read from; `None` where no one asks.
+        curves: what the wells are read by, when that is known.
     """
 
     examined: Float[ArrayLike, "*samples"] = 1.0
     partitions: Float[ArrayLike, "*samples"] = 1.0
+    wells: SampleWells | None = None
+    curves: Curves | None = None
 
 
 NOT_COUNTED = Sampled()
@@ -232,6 +255,31 @@ class Partitions(AbstractError):
         )
 
 
+class RawCt(AbstractError):
+    """Normal error of the natural log, seen through the wells of a qPCR plate.
+
+    The reading and its limit are passed over: the wells say more (`ckin.ct`).
+    """
+
+    name: ClassVar[str] = "wells"
+    needs: ClassVar[tuple[str, ...]] = (WELLS,)
+
+    def log_likelihood(self, log_prediction, log_value, below, sigma, sampled):
+        """Density of the Ct of all wells of a sample, and chance of those without."""
+        del log_value, below
+        if sampled.wells is None or sampled.curves is None:
+            raise ValueError("a sample without wells, or wells without their curves")
+        curves = sampled.curves
+        return sampled.wells.log_likelihood(
+            log_prediction, curves.intercept, curves.slope, curves.tau, sigma
+        )
+
+    def draw(self, key, log_prediction, sigma, sampled):
+        """What the sample holds: normal noise of SD σ, before any well is filled."""
+        return Normal().draw(key, log_prediction, sigma, sampled)
+
+
+# Those that can be asked for; `RawCt` follows from the data.
 ERRORS: dict[str, AbstractError] = {
     law.name: law for law in (Normal(), StudentT(), Counts(), Partitions())
 }

@@ -4,16 +4,21 @@
     for check in quality(data): ...
     write_observations(data, read_samples(data), Path("observed.csv"))
 
-For a fit that does not take the curve for known, `pack(data)` has the likelihood of
-standards and of samples as functions that JAX can differentiate. What the rules are is
-in `docs/ct.md`.
+For a fit that does not take the curve for known, `with_wells(dataset, data)` puts the
+samples into a data set with their wells (`ckin fit --wells`); `pack(data)` has the
+likelihood of standards and of samples as functions that JAX can differentiate. What the
+rules are is in `docs/ct.md`.
 """
 
 from ckin.ct.columns import COLUMNS as COLUMNS
 from ckin.ct.curve import Curve as Curve
 from ckin.ct.curve import standard_curve as standard_curve
 from ckin.ct.draw import draw_wells as draw_wells
+from ckin.ct.join import apart as apart
+from ckin.ct.join import with_wells as with_wells
 from ckin.ct.likelihood import CtWells as CtWells
+from ckin.ct.likelihood import SampleWells as SampleWells
+from ckin.ct.likelihood import Standards as Standards
 from ckin.ct.likelihood import pack as pack
 from ckin.ct.likelihood import priors as priors
 from ckin.ct.quality import Check as Check

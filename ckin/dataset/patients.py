@@ -1,11 +1,12 @@
 """Checked rows of one patient -> the patient: doses, cycles, samples, windows."""
 
+import dataclasses
 from collections.abc import Mapping
 
 from ckin.dataset.columns import LONGEST_D
 from ckin.dataset.faults import Faults, quoted
 from ckin.dataset.header import Layout
-from ckin.dataset.records import Patient, Sample, first_infusion
+from ckin.dataset.records import Patient, Sample
 from ckin.dataset.rows import (
     DoseRow,
     EventRow,
@@ -41,13 +42,28 @@ def put_together(
         per_kg: doses are in cells/kg, not in cells.
     """
     doses = _doses([r for r in records if isinstance(r, DoseRow)], per_kg=per_kg)
-    start = first_infusion(doses)
-    carts = [dose for dose in doses if dose.product == "CART"]
-    samples, baseline = [], []
-    for row in sorted(
-        (record for record in records if isinstance(record, SampleRow)),
-        key=lambda row: (row.time_d, row.after),
-    ):
+    empty = Patient(
+        id=patient,
+        doses=doses,
+        samples=(),
+        baseline=(),
+        covariates=dict(covariates),
+        windows=windows,
+        lymphodepletion_d=tuple(
+            record.time_d
+            for record in records
+            if isinstance(record, EventRow) and record.what == LYMPHODEPLETION
+        ),
+        resets_d=tuple(r.time_d for r in records if isinstance(r, ResetRow)),
+    )
+    return with_rows(empty, [r for r in records if isinstance(r, SampleRow)])
+
+
+def with_rows(patient: Patient, rows: list[SampleRow]) -> Patient:
+    """The patient with more samples, by time; those of a time as they are given."""
+    carts = [dose for dose in patient.doses if dose.product == "CART"]
+    more = []
+    for row in rows:
         # A sample at the time of a dose comes before it: the order of events.
         before = [d.cycle for d in carts if (d.time_d, True) <= (row.time_d, row.after)]
         sample = Sample(
@@ -61,22 +77,16 @@ def put_together(
             row=row.row,
             examined=row.examined,
             partitions=row.partitions,
+            wells=row.wells,
         )
-        early = (row.time_d, row.after) <= (start, False)
-        (baseline if early else samples).append(sample)
-    return Patient(
-        id=patient,
-        doses=doses,
-        samples=tuple(samples),
-        baseline=tuple(baseline),
-        covariates=dict(covariates),
-        windows=windows,
-        lymphodepletion_d=tuple(
-            record.time_d
-            for record in records
-            if isinstance(record, EventRow) and record.what == LYMPHODEPLETION
-        ),
-        resets_d=tuple(r.time_d for r in records if isinstance(r, ResetRow)),
+        more.append(sample)
+    order = lambda sample: (sample.time_d, sample.after)
+    every = sorted((*patient.baseline, *patient.samples, *more), key=order)
+    start = (patient.first_infusion_d, False)
+    return dataclasses.replace(
+        patient,
+        baseline=tuple(sample for sample in every if order(sample) <= start),
+        samples=tuple(sample for sample in every if order(sample) > start),
     )
 
 

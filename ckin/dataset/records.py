@@ -8,6 +8,7 @@ the limit and says so; it is never a zero.
 import dataclasses
 from collections.abc import Mapping
 
+from ckin.dataset.wells import Plate, Wells
 from ckin.protocol import Dose, InputWindow
 
 
@@ -31,6 +32,7 @@ class Sample:
         examined: how much was examined, in what the assay counts per
             (`ckin.dataset.examined`); `None` when unknown.
         partitions: partitions (droplets) of a ddPCR reaction; `None` when unknown.
+        wells: what `value` was read from, where it was read by ckin (`ckin.ct.join`).
     """
 
     time_d: float
@@ -43,6 +45,7 @@ class Sample:
     row: int
     examined: float | None = None
     partitions: int | None = None
+    wells: Wells | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +132,7 @@ class Dataset:
         notes: everything that was left out, assumed or read in a particular way, one
             sentence each, with counts.
         sha256: of the bytes of the file.
+        plates: of the wells that samples have.
     """
 
     path: str
@@ -137,6 +141,7 @@ class Dataset:
     synthetic: bool
     notes: tuple[str, ...]
     sha256: str
+    plates: tuple[Plate, ...] = ()
 
     @property
     def assays(self) -> tuple[str, ...]:

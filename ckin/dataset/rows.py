@@ -16,6 +16,7 @@ from ckin.dataset.faults import Faults, did_you_mean, quoted
 from ckin.dataset.header import Layout
 from ckin.dataset.table import Line
 from ckin.dataset.values import Values
+from ckin.dataset.wells import Wells
 from ckin.protocol import LYMPHODEPLETION, PRODUCTS
 from ckin.units import HOURS_PER_DAY
 
@@ -62,6 +63,7 @@ class SampleRow:
     after: bool
     examined: float | None = None
     partitions: int | None = None
+    wells: Wells | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from numpyro.infer.util import potential_energy
 from ckin._types import Array, Float
 from ckin.population import Packed, Population, population_model
 from ckin.population.model import locations, patient_phi
+from ckin.population.wells import curve_starts, with_curves
 from ckin.solve import Solver
 
 
@@ -22,9 +23,10 @@ class Hyper(eqx.Module):
     """Population parameters in the form the likelihood of a patient takes them.
 
     Attributes:
-        centre: φ of each patient before its own variation, (patients, estimated).
+        centre: φ of each patient before its own variation, (patients, estimated). Where
+            wells are fitted, the curves of their plates follow (`population.wells`).
         omega: between-patient SDs, shape (varying,).
-        sigma: error SD of the natural log of each assay.
+        sigma: error SD of the natural log of each assay; of a well, in cycles, last.
     """
 
     centre: Float[Array, "patients estimated"]
@@ -40,7 +42,7 @@ class Density(eqx.Module):
         data: the cohort's arrays.
         solver: how to integrate.
         names: population parameters in the order of `u`.
-        start: u of the prior medians, shape (population parameters,).
+        start: u of the prior medians, and of curves as their standards have them.
     """
 
     population: Population
@@ -94,15 +96,19 @@ class Density(eqx.Module):
         typical = jnp.stack([values[name] for name in population.estimate])
         beta = [values[effect.name] for effect in population.covariates]
         omega = [values[f"omega_{name}"] for name in population.vary]
+        effects = jnp.stack(beta) if beta else jnp.zeros(0)
+        typical_phi = population.to_phi(typical)
+        sigma = jnp.stack([values[f"sigma_{a.name}"] for a in population.assays])
+        centre, sigma = with_curves(
+            locations(population, typical_phi, effects, self.data),
+            sigma,
+            values,
+            self.data.standards,
+        )
         return Hyper(
-            centre=locations(
-                population,
-                population.to_phi(typical),
-                jnp.stack(beta) if beta else jnp.zeros(0),
-                self.data,
-            ),
+            centre=centre,
             omega=jnp.stack(omega) if omega else jnp.zeros(0),
-            sigma=jnp.stack([values[f"sigma_{a.name}"] for a in population.assays]),
+            sigma=sigma,
         )
 
     def patient_phi(self, u: Array, eta: Array) -> Float[Array, "patients estimated"]:
@@ -115,7 +121,11 @@ def _sites(population: Population, data: Packed) -> dict:
     """Sample sites of the prior, traced without drawing anything costly."""
     model = handlers.seed(population_model, jax.random.key(0))
     trace = handlers.trace(model).get_trace(population, data, likelihood=False)
-    return {name: site for name, site in trace.items() if site["type"] == "sample"}
+    return {
+        name: site
+        for name, site in trace.items()
+        if site["type"] == "sample" and not site["is_observed"]
+    }
 
 
 def make_density(
@@ -124,12 +134,13 @@ def make_density(
     """Density of a cohort."""
     sites = _sites(population, data)
     names = tuple(name for name in sites if name != "eta")
-    medians = []
+    known = curve_starts(data.standards)
+    starts = []
     for name in names:
         fn = sites[name]["fn"]
         inverse = biject_to(fn.support).inv
-        medians.append(inverse(jnp.asarray(fn.icdf(0.5), dtype=float)))
-    start, _ = ravel_pytree(medians)
+        starts.append(inverse(jnp.asarray(known.get(name, fn.icdf(0.5)), dtype=float)))
+    start, _ = ravel_pytree(starts)
     return Density(
         population=population,
         data=data,

@@ -35,6 +35,7 @@ from ckin.population import (
     reading_log_likelihoods,
 )
 from ckin.population.model import patient_phi
+from ckin.population.wells import change_by_curves, read_by_curves, wells_assay
 
 
 CANDIDATES = 48
@@ -97,7 +98,7 @@ def patient_log_likelihoods(
     sigma: Float[Array, "*#patients assays"],
 ) -> Float[Array, " patients"]:
     """Log likelihood of each patient; -inf with zero gradient if it is not solved."""
-    data = density.data
+    data = read_by_curves(density.data, phi, sigma)
     prediction, solved = log_readings(density.population, phi, data, density.solver)
     each = reading_log_likelihoods(
         density.population, prediction, data, by_sample(sigma, data.which)
@@ -162,6 +163,9 @@ def quadratics(
 ) -> Quadratics:
     """Expand every patient's log likelihood over its sigma points.
 
+    Curves of plates move a prediction by a known amount, and need no solving. What
+    wells say of their own SD τ is one more coordinate beside log σ.
+
     The second derivative is Gauss-Newton's, so gradient and stiffness belong to one
     linear model of the readings and no direction has a pull without a stiffness. A
     patient whose predictions are not finite gets no information (zeros), which leaves
@@ -173,9 +177,13 @@ def quadratics(
         log_sigma: log of the error SDs there.
         widths: one-SD steps of φ as columns.
     """
-    data = density.data
+    data = read_by_curves(density.data, phi, jnp.exp(log_sigma))
     readings, jacobian, good = _linearised(density, phi, widths)
     data = eqx.tree_at(lambda d: d.present, data, data.present & good[:, None])
+    if data.standards is not None:
+        plates = len(data.standards.plates)
+        by_curves = change_by_curves(data.sampled, readings, plates)
+        jacobian = jnp.concatenate([jacobian, by_curves], axis=2)
     centre = jnp.broadcast_to(by_sample(log_sigma, data.which), readings.shape)
     laws = jax.vmap(
         lambda step: _laws(density.population, data, readings, centre + step)
@@ -195,26 +203,40 @@ def quadratics(
     # information on log σ is at most 2 per reading: with less curvature than that, a
     # step from far above the best σ would overshoot.
     least = jnp.maximum(by_assay(weight_sigma), (2.0 - fading) * n_read)
+    gradient_sigma = by_assay(pull_sigma)
+    stiffness_sigma = jnp.maximum(least - fading**2 * misfit, 0.0)
+    gradient = jnp.einsum("nti,nt,nta->nai", jacobian, pull, own)
+    if data.standards is not None:
+        size, reader = len(density.population.estimate), wells_assay(density.population)
+        of_curves, of_tau, bend = _of_curves(density, phi, log_sigma, readings)
+        gradient = gradient.at[:, reader, size:].set(of_curves[:, size:])
+        gradient_sigma = gradient_sigma.at[:, -1].set(of_tau)
+        stiffness_sigma = stiffness_sigma.at[:, -1].set(bend)
     return Quadratics(
         phi=phi,
         log_sigma=log_sigma,
         value=jnp.sum(value, axis=1),
-        gradient=jnp.einsum("nti,nt,nta->nai", jacobian, pull, own),
+        gradient=gradient,
         stiffness=jnp.einsum("nti,nt,nta,ntj->naij", jacobian, weight, own, jacobian),
         fading=fading,
-        gradient_sigma=by_assay(pull_sigma),
+        gradient_sigma=gradient_sigma,
         misfit=misfit,
-        stiffness_sigma=jnp.maximum(least - fading**2 * misfit, 0.0),
+        stiffness_sigma=stiffness_sigma,
     )
 
 
 def _linearised(density: Density, phi: Array, widths: Array):
     """Readings, their derivative in φ over ±1 SD, and who was solved at all points."""
-    size = phi.shape[1]
+    size = len(density.population.estimate)
+    widths, others = widths[:, :size, :size], phi[:, size:]
+    phi = phi[:, :size]
     signs = jnp.concatenate([jnp.zeros((1, size)), jnp.eye(size), -jnp.eye(size)])
     readings, solved = lax.map(
         lambda sign: log_readings(
-            density.population, phi + widths @ sign, density.data, density.solver
+            density.population,
+            jnp.concatenate([phi + widths @ sign, others], axis=1),
+            density.data,
+            density.solver,
         ),
         signs,
     )
@@ -224,6 +246,28 @@ def _linearised(density: Density, phi: Array, widths: Array):
         jnp.swapaxes(widths, 1, 2), jnp.moveaxis(change, 0, 2).swapaxes(1, 2)
     ).swapaxes(1, 2)
     return readings[0], jacobian, jnp.all(solved, axis=0)
+
+
+def _of_curves(density: Density, phi: Array, log_sigma: Array, readings: Array):
+    """What wells say of their curves, given the readings.
+
+    Returns:
+        Slope of each patient's log likelihood in φ, of which only the curves' part is
+        not 0; slope in log τ, and minus its curvature.
+    """
+
+    def total(phi, log_tau):
+        sigma = jnp.exp(log_sigma.at[:, -1].set(log_tau))
+        data = read_by_curves(density.data, phi, sigma)
+        each = by_sample(sigma, data.which)
+        return jnp.sum(
+            reading_log_likelihoods(density.population, readings, data, each)
+        )
+
+    log_tau = log_sigma[:, -1]
+    of_tau = lambda log_tau: jax.grad(total, 1)(phi, log_tau)
+    slope, change = jax.jvp(of_tau, (log_tau,), (jnp.ones_like(log_tau),))
+    return jax.grad(total)(phi, log_tau), slope, jnp.maximum(-change, 0.0)
 
 
 def _laws(population: Population, data: Packed, readings: Array, log_sigma: Array):

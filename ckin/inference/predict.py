@@ -16,6 +16,7 @@ from ckin.population import (
     log_readings,
     reading_log_likelihoods,
 )
+from ckin.population.wells import read_by_curves
 from ckin.solve import Solver, make_grids
 
 
@@ -55,9 +56,13 @@ def _read_at(
 
 
 def _usual(data: Packed, assay: int) -> Sampled:
-    """What a further sample of an assay would be: the median of those there are."""
+    """What a further sample of an assay would be: the median of those there are.
+
+    It has no wells yet.
+    """
     mine = np.asarray(data.present) & (np.asarray(data.which) == assay)
-    return jax.tree.map(lambda each: jnp.median(jnp.asarray(each)[mine]), data.sampled)
+    middle = lambda each: jnp.median(jnp.asarray(each)[mine])
+    return Sampled(middle(data.sampled.examined), middle(data.sampled.partitions))
 
 
 def readings(
@@ -151,8 +156,8 @@ def sample_log_likelihoods(
 
     def one_draw(draw):
         u, eta = draw
-        data, hyper = density.data, density.hyper(u)
-        phi = density.patient_phi(u, eta)
+        hyper, phi = density.hyper(u), density.patient_phi(u, eta)
+        data = read_by_curves(density.data, phi, hyper.sigma)
         prediction, solved = log_readings(density.population, phi, data, density.solver)
         sigma = by_sample(hyper.sigma, data.which)
         each = reading_log_likelihoods(density.population, prediction, data, sigma)

@@ -20,6 +20,7 @@ from ckin._types import Array
 from ckin.inference.convergence import Verdict, diagnostics
 from ckin.inference.density import Density
 from ckin.inference.referee import Referee
+from ckin.population.wells import curve_units
 
 
 LIBRARIES = ("ckin", "jax", "diffrax", "numpyro", "blackjax", "arviz-base")
@@ -279,6 +280,7 @@ def _units(density: Density) -> dict[str, str]:
     for effect in population.covariates:
         units[effect.name] = "1"
     units |= {f"sigma_{assay.name}": "SD of log" for assay in population.assays}
+    units |= curve_units(density.data.standards)
     return units
 
 

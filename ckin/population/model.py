@@ -4,7 +4,7 @@ Sites: each estimated parameter by its own name (typical value, its own unit),
 `omega_NAME` (between-patient SD on the φ scale), `beta_PARAMETER_COLUMN`,
 `sigma_ASSAY` (error SD of the natural log), `eta` (patients × varying parameters,
 standard normal) and each assay itself (natural log of its readings, masked where the
-sample is another's).
+sample is another's). Wells of plates add the curves (`population.wells`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +22,7 @@ from ckin.assay import NOT_COUNTED, Assay, Sampled
 from ckin.model import AbstractModel
 from ckin.population.pack import Packed
 from ckin.population.specification import BETA_PRIOR_SD, Population
+from ckin.population.wells import read_by_curves, sample_curves, with_curves
 from ckin.protocol import EventTable
 from ckin.solve import Grid, Solver, solve
 
@@ -283,6 +284,7 @@ def population_model(
         numpyro.sample(f"sigma_{assay.name}", assay.sigma_prior)
         for assay in population.assays
     ]
+    curves = sample_curves(data.standards)
     shape = (data.n_patients, len(population.vary))
     eta = numpyro.sample("eta", dist.Normal().expand(shape).to_event(2))
     if not likelihood:
@@ -294,8 +296,10 @@ def population_model(
         data,
     )
     spread = jnp.stack(omega) if omega else jnp.zeros(0)
+    centre, sigma = with_curves(centre, jnp.stack(sigmas), curves, data.standards)
     phi = patient_phi(population, centre, spread, cast(Array, eta))
     log_prediction, solved = log_readings(population, phi, data, solver)
+    data = read_by_curves(data, phi, sigma)
     for index, (assay, sigma) in enumerate(zip(population.assays, sigmas, strict=True)):
         readings = CensoredReading(
             assay, log_prediction, sigma, data.below, solved[:, None], data.sampled

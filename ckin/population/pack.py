@@ -4,17 +4,22 @@ Padding never reaches the likelihood (`present` is False there) and never costs 
 solve (an appended event has a segment of no length).
 """
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ckin._types import Array, Bool, Float, Int
-from ckin.assay import Assay, Sampled
+from ckin.assay import WELLS, Assay, Sampled
+from ckin.ct import Standards
+from ckin.ct.likelihood import pack_standards
 from ckin.dataset import Dataset, Patient, Sample
 from ckin.dataset.examined import counts_per
 from ckin.errors import InputError
 from ckin.model import name_of, parameters
+from ckin.population.padded_wells import packed_wells
 from ckin.population.specification import Population
 from ckin.protocol import EventTable, event_table, stack_events
 from ckin.solve import Grid, make_grids
@@ -40,6 +45,7 @@ class Packed(eqx.Module):
         sampled: what was examined of each sample, for assays that count.
         known: parameters read from the data (weight), name to shape (patients,).
         covariates: what each β multiplies, shape (patients, effects).
+        standards: of the plates whose wells the samples have; `None` without wells.
     """
 
     ids: tuple[str, ...] = eqx.field(static=True)
@@ -54,6 +60,7 @@ class Packed(eqx.Module):
     sampled: Sampled
     known: dict[str, Float[Array, " patients"]]
     covariates: Float[Array, "patients effects"]
+    standards: Standards | None = None
 
     @property
     def n_patients(self) -> int:
@@ -88,6 +95,13 @@ def pack(dataset: Dataset, population: Population) -> Packed:
     }
     events = jax.tree.map(jnp.asarray, stack_events(tables))
     sampled = Sampled(columns.pop("examined"), columns.pop("partitions"))
+    standards = None
+    if any(WELLS in assay.error.needs for assay in population.assays):
+        standards = pack_standards(dataset.plates)
+        wells = [[s.wells for s in p.samples if s.assay in names] for p in patients]
+        sampled = dataclasses.replace(
+            sampled, wells=packed_wells(wells, width, standards)
+        )
     return Packed(
         ids=tuple(patient.id for patient in patients),
         events=events,
@@ -95,6 +109,7 @@ def pack(dataset: Dataset, population: Population) -> Packed:
         known=_known(patients, population),
         covariates=jnp.asarray(_covariates(patients, population)),
         sampled=sampled,
+        standards=standards,
         **columns,
     )
 
@@ -140,7 +155,7 @@ def _sampled(
     patient: Patient, row: Sample, assay: Assay, unit: str
 ) -> tuple[float, float]:
     """What was examined, and in how many partitions; 1 where nobody asks."""
-    given = {"EXAMINED": row.examined, "PARTITIONS": row.partitions}
+    given = {"EXAMINED": row.examined, "PARTITIONS": row.partitions, WELLS: row.wells}
     for column in assay.error.needs:
         if given[column] is None:
             raise PackError(

@@ -140,7 +140,11 @@ class Population(eqx.Module):
         return self._by_scale(values, {"log": jnp.log, "logit": logit})
 
     def from_phi(self, phi: Float[Array, "*batch estimated"]) -> Array:
-        """Inverse of `to_phi`, of any φ (see `PHI_REACH`)."""
+        """Inverse of `to_phi`, of any φ (see `PHI_REACH`).
+
+        What follows the estimated parameters in φ is left out (`population.wells`).
+        """
+        phi = phi[..., : len(self.estimate)]
         middle = self.typical_phi()
         reach = jnp.array(
             [
