@@ -10,6 +10,7 @@ import dataclasses
 from ckin.ct.readings import Reading, read_samples
 from ckin.ct.records import NG_PER_UG, CtData, CtSample
 from ckin.dataset import Dataset, Patient
+from ckin.dataset.notes import note_on_unsampled
 from ckin.dataset.patients import with_rows
 from ckin.dataset.records import counted
 from ckin.dataset.rows import SampleRow
@@ -46,16 +47,20 @@ def with_wells(dataset: Dataset, data: CtData) -> Dataset:
         rows[reading.sample.patient].append(_row(reading))
     if not data.samples:
         raise InputError(f"{data.path} has no wells of type sample: nothing to fit")
+    joined = tuple(with_rows(p, rows[p.id]) for p in dataset.patients)
+    before = note_on_unsampled(dataset.patients)
+    notes = [note for note in dataset.notes if note not in before]
+    notes += [*data.notes, *note_on_unsampled(joined)]
     note = (
         f"{counted(len(data.samples), 'qpcr sample')} from the wells of {data.path} on "
         f"{counted(len(data.plates), 'plate')}"
     )
     return dataclasses.replace(
         dataset,
-        patients=tuple(with_rows(p, rows[p.id]) for p in dataset.patients),
+        patients=joined,
         units={**dataset.units, QPCR: UNIT},
         synthetic=dataset.synthetic or data.synthetic,
-        notes=(*dataset.notes, *data.notes, note),
+        notes=(*notes, note),
         plates=data.plates,
     )
 

@@ -1,6 +1,6 @@
 """Sentences about what was left out, assumed, or read in a particular way."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ckin.dataset.column_map import ColumnMap
 from ckin.dataset.examined import EXAMINED
@@ -80,6 +80,12 @@ def notes_on_rows(
     return notes
 
 
+def note_on_unsampled(patients: Sequence[Patient]) -> list[str]:
+    """Who has no sample that a fit could use; nothing if everybody has one."""
+    bare = [patient for patient in patients if not patient.samples]
+    return [f"no sample after the first infusion of {_some(bare)}"] if bare else []
+
+
 def notes_on_patients(
     dataset: Dataset, doses: list[DoseRow], layout: Layout
 ) -> list[str]:
@@ -129,9 +135,7 @@ def notes_on_patients(
     )
     if idle:
         notes.append(f"{counted(idle, 'sample')} with AFTER 1 and no dose at that time")
-    bare = [patient for patient in patients if not patient.samples]
-    if bare:
-        notes.append(f"no sample after the first infusion of {_some(bare)}")
+    notes += note_on_unsampled(patients)
     weighed = sum("WT" in patient.covariates for patient in patients)
     if 0 < weighed < len(patients):
         notes.append(f"no weight of {counted(len(patients) - weighed, 'patient')}")
