@@ -186,9 +186,22 @@ def simulate(
     horizon: Annotated[
         float | None, typer.Option(help="Days from the first infusion to follow.")
     ] = None,
+    assay: Annotated[
+        list[str], typer.Option(help="Assay to read, qpcr unless told. Repeatable.")
+    ] = [],
+    limit: Annotated[
+        list[str], typer.Option(help="ASSAY=VALUE: detection limit of every sample.")
+    ] = [],
+    examined: Annotated[
+        list[str],
+        typer.Option(
+            help="ASSAY=AMOUNT: examined of every sample (ug DNA, uL, ABL1 copies); "
+            "readings are then counts."
+        ),
+    ] = [],
 ) -> None:
     """Simulate virtual patients under a protocol, as a data file."""
-    from ckin.simulation import simulate_to_file, simulate_to_netcdf
+    from ckin.simulation import Watch, simulate_to_file, simulate_to_netcdf
 
     with explained(), progress() as report:
         _check_writable(out_file.parent)
@@ -201,6 +214,11 @@ def simulate(
             seed=seed,
             values=_assignments(set),
             horizon_d=horizon,
+            watch=Watch(
+                tuple(assay) or ("qpcr",),
+                _assignments(limit, "--limit"),
+                _assignments(examined, "--examined"),
+            ),
             report=report,
         )
     say_synthetic(True)
@@ -208,7 +226,7 @@ def simulate(
         out.print(line, markup=False)
 
 
-def _assignments(pairs: list[str]) -> dict[str, float]:
+def _assignments(pairs: list[str], option: str = "--set") -> dict[str, float]:
     """NAME=VALUE options as numbers by name."""
     values = {}
     for pair in pairs:
@@ -218,7 +236,7 @@ def _assignments(pairs: list[str]) -> dict[str, float]:
         except ValueError:
             equals = ""
         if not equals:
-            raise InputError(f"--set {pair}: expected NAME=VALUE with a number")
+            raise InputError(f"{option} {pair}: expected NAME=VALUE with a number")
     return values
 
 

@@ -12,6 +12,7 @@ real file can be simulated again, and `virtual_patients` makes new ones for a pr
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -256,10 +257,15 @@ def _drawn(
     """Log readings with error, each by the law of its assay."""
     each = []
     for index, assay in enumerate(population.assays):
-        # The first assay's numbers do not depend on whether there are others.
+        # The numbers of an assay do not depend on which others there are: its key is
+        # its own, and its samples come first, in their order.
         own = jax.vmap(jax.random.fold_in, (0, None))(keys, index) if index else keys
         draw = jax.vmap(assay.draw, (0, 0, None, 0))
-        each.append(draw(own, log_exact, sigma[assay.name], data.sampled))
+        order = jnp.argsort(data.which != index, axis=1, stable=True)
+        first = partial(jnp.take_along_axis, indices=order, axis=1)
+        sampled = jax.tree.map(first, data.sampled)
+        drawn = draw(own, first(log_exact), sigma[assay.name], sampled)
+        each.append(jnp.take_along_axis(drawn, jnp.argsort(order, axis=1), axis=1))
     return of_its_assay(each, data.which)
 
 

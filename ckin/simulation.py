@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ckin._types import Array, Float
-from ckin.assay import qpcr
-from ckin.cohort import FOLLOW_UP_DAYS, SAMPLE_DAYS, simulate, virtual_patients
+from ckin.assay import ASSAYS, Assay, Counts
+from ckin.cohort import simulate, virtual_patients, with_samples
 from ckin.crowd import CHECKED, simulate_crowd
-from ckin.dataset import check_format, disposition, write_dataset
+from ckin.dataset import Patient, check_format, disposition, write_dataset
 from ckin.errors import InputError
 from ckin.library import load_model, load_protocol
 from ckin.model import AbstractModel, name_of
@@ -43,6 +43,66 @@ class SimulatedFile:
     lines: tuple[str, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Watch:
+    """Through which assays virtual patients are watched, all on the same days.
+
+    Attributes:
+        assays: keys of `ckin.assay.ASSAYS`.
+        limits: detection limits of all samples, in the unit of the assay. Without one
+            qPCR has limits as laboratories have them (`virtual_patients`), others none.
+        examined: what is examined of each sample, by assay, in what the assay counts
+            per (µg DNA, µL, ABL1 copies): its readings are then counts.
+    """
+
+    assays: tuple[str, ...] = ("qpcr",)
+    limits: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    examined: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def laws(self) -> tuple[Assay, ...]:
+        """The assays, with their error laws.
+
+        Raises:
+            InputError: an assay that does not exist, a limit or an amount of one that
+                is not watched or that is not above 0.
+        """
+        unknown = [name for name in self.assays if name not in ASSAYS]
+        if unknown:
+            raise InputError(f"--assay {unknown[0]}: choose {', '.join(ASSAYS)}")
+        for option, given in (("limit", self.limits), ("examined", self.examined)):
+            for name, value in given.items():
+                if name not in self.assays:
+                    raise InputError(
+                        f"--{option} {name}: {name} is not simulated; simulated are "
+                        f"{', '.join(self.assays)} (--assay)"
+                    )
+                if not 0 < value < float("inf"):
+                    raise InputError(f"--{option} {name}={value:g}: expected above 0")
+        each = [ASSAYS[name]() for name in self.assays]
+        return tuple(
+            assay.with_error(Counts()) if assay.name in self.examined else assay
+            for assay in each
+        )
+
+    def patients(self, key: Array, plan: Protocol, n: int) -> tuple[Patient, ...]:
+        """Virtual patients with samples of every assay on planned days, unread."""
+        first, *others = self.assays
+        chosen: dict = {"limit": self.limits.get(first)}
+        if first in self.limits:
+            chosen |= {"limit_sd_log": 0.0, "nadir_factor": 1.0}
+        elif first == "qpcr" and first not in self.examined:
+            chosen = {}
+        people = virtual_patients(key, plan, n, assay=first, **chosen)
+        people = tuple(_examining(p, self.examined.get(first)) for p in people)
+        for name in others:
+            limit, examined = self.limits.get(name), self.examined.get(name)
+            people = with_samples(people, name, limit=limit, examined=examined)
+        return people
+
+
+QPCR_ALONE = Watch()
+
+
 def simulate_to_file(
     path: Path,
     *,
@@ -52,6 +112,7 @@ def simulate_to_file(
     seed: int,
     values: Mapping[str, float],
     horizon_d: float | None,
+    watch: Watch = QPCR_ALONE,
     report: Report = lambda *_: None,
 ) -> SimulatedFile:
     """Virtual patients of a model under a protocol, written as a data file.
@@ -61,34 +122,33 @@ def simulate_to_file(
     `ckin fit`; its column IPRED is the reading without error.
 
     Raises:
-        InputError: unknown model, protocol or parameter; a horizon without samples.
+        InputError: unknown model, protocol, parameter or assay; a horizon without
+            samples.
     """
     check_format(path)
     chosen, plan = _model_and_plan(model, protocol, values)
+    whole = population(chosen, watch.laws())
     report("simulate", 0, n)
-    people = virtual_patients(
-        jax.random.key(seed),
-        plan,
-        n,
-        sample_days=SAMPLE_DAYS,
-        follow_up_days=FOLLOW_UP_DAYS,
-    )
+    people = watch.patients(jax.random.key(seed), plan, n)
     if horizon_d is not None:
         people = tuple(_until(patient, horizon_d) for patient in people)
-    whole = population(chosen, qpcr())
     key = jax.random.fold_in(jax.random.key(seed), 1)
     made = simulate(key, whole, people, sigma=SIGMA)
     write_dataset(made.dataset, path, ipred=made.ipred)
     report("simulate", n, n)
     group = disposition(made.dataset)[0]
+    samples = ", ".join(
+        f"{group[f'samples_{name}']} {name} samples, "
+        f"{group[f'below_{name}_pct']:.0f}% below their limit"
+        for name in watch.assays
+    )
     failures = [
         f"{len(made.failed)} patients could not be solved: {', '.join(made.failed)}"
     ]
     return SimulatedFile(
         path,
         (
-            f"{group['patients']} virtual patients, {group['samples_qpcr']} samples, "
-            f"{group['below_qpcr_pct']:.0f}% below their limit",
+            f"{group['patients']} virtual patients, {samples}",
             *_told(chosen, plan),
             *(failures if made.failed else []),
             f"written: {path}",
@@ -105,6 +165,7 @@ def simulate_to_netcdf(
     seed: int,
     values: Mapping[str, float],
     horizon_d: float | None,
+    watch: Watch = QPCR_ALONE,
     report: Report = lambda *_: None,
 ) -> SimulatedFile:
     """Error-free readings of any number of virtual patients, streamed to disk.
@@ -112,15 +173,17 @@ def simulate_to_netcdf(
     Samples are those planned for a trial (`ckin.cohort`), for everyone the same days.
 
     Raises:
-        InputError: unknown model, protocol or parameter; a horizon without samples.
+        InputError: unknown model, protocol, parameter or assay; several assays, or one
+            with limits or counts; a horizon without samples.
     """
     chosen, plan = _model_and_plan(model, protocol, values)
+    (assay,) = _one_exact(watch)
     (typical,) = virtual_patients(jax.random.key(seed), plan, 1, limit=None)
     if horizon_d is not None:
         typical = _until(typical, horizon_d)
     crowd = simulate_crowd(
         path,
-        population(chosen, qpcr()),
+        population(chosen, assay),
         plan,
         n=n,
         seed=seed,
@@ -165,6 +228,29 @@ def _told(model: AbstractModel, plan: Protocol) -> list[str]:
         for name in strange
     ]
     return lines
+
+
+def _one_exact(watch: Watch) -> tuple[Assay, ...]:
+    """The assay of readings without error."""
+    assays = watch.laws()
+    if len(assays) > 1 or watch.limits or watch.examined:
+        raise InputError(
+            "--out FILE.nc holds readings of one assay without error: leave out "
+            "--limit and --examined, and write a file for each --assay"
+        )
+    return assays
+
+
+def _examining(patient: Patient, amount: float | None) -> Patient:
+    """The patient with so much examined of every sample."""
+    if amount is None:
+        return patient
+    each = lambda samples: tuple(
+        dataclasses.replace(sample, examined=amount) for sample in samples
+    )
+    return dataclasses.replace(
+        patient, baseline=each(patient.baseline), samples=each(patient.samples)
+    )
 
 
 def _until(patient, horizon_d: float):

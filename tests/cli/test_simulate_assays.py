@@ -1,0 +1,74 @@
+"""`ckin simulate --assay`: the same patients by several assays, as counts or not."""
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ckin.cli import app
+from ckin.dataset import read_dataset
+
+
+WANTED = ("simulate", "--model", "feeding_szcart01", "--protocol", "szcart01-cart1")
+
+
+def run(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory):
+    """Readings (patient, day) of each assay: qpcr alone, and beside two others."""
+    folder, read = tmp_path_factory.mktemp("watched"), {}
+    more = ("--assay", "qpcr", "--assay", "flow", "--assay", "bcrabl")
+    more += ("--examined", "flow=3", "--examined", "bcrabl=32000")
+    for name, options in (("alone", ()), ("three", more)):
+        file = folder / f"{name}.csv"
+        short = ("--n", 2, "--horizon", 30, "--out", file)
+        made = run(*WANTED, *short, *options)
+        assert made.exit_code == 0, made.output
+        read[name] = read_dataset(file)
+    return read
+
+
+def samples(dataset, assay):
+    return [s for p in dataset.patients for s in p.samples if s.assay == assay]
+
+
+def test_counts_are_whole_numbers_and_limits_are_one_of_them(watched):
+    for assay, amount in (("flow", 3.0), ("bcrabl", 320.0)):
+        found = samples(watched["three"], assay)
+        assert len(found) == len(samples(watched["alone"], "qpcr"))
+        counts = np.array([sample.value for sample in found]) * amount
+        # As many digits as a float has.
+        np.testing.assert_allclose(counts, np.round(counts), rtol=1e-9)
+        assert all(s.limit == pytest.approx(1.0 / amount) for s in found)
+        assert all(sample.below for sample in found if sample.value < 1.0 / amount)
+
+
+def test_another_assay_changes_nothing_of_the_first(watched):
+    alone, three = (samples(watched[name], "qpcr") for name in ("alone", "three"))
+    assert [s.value for s in alone] == [s.value for s in three]
+    assert [s.limit for s in alone] == [s.limit for s in three]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--assay", "flo"), "--assay flo: choose qpcr"),
+        (("--assay", "il6"), "does not describe il6_pg_per_ml"),
+        (("--limit", "flow=1"), "flow is not simulated; simulated are qpcr"),
+        (("--limit", "qpcr=0"), "--limit qpcr=0: expected above 0"),
+        (("--examined", "qpcr"), "--examined qpcr: expected NAME=VALUE"),
+    ],
+)
+def test_what_cannot_be_read_ends_with_code_2(tmp_path, options, told):
+    made = run(*WANTED, "--n", 1, "--out", tmp_path / "x.csv", *options)
+    assert made.exit_code == 2, made.output
+    assert told in " ".join(made.output.split())
+
+
+def test_a_stream_has_one_assay_without_error(tmp_path):
+    two = ("--assay", "qpcr", "--assay", "flow", "--out", tmp_path / "x.nc")
+    made = run(*WANTED, "--n", 1, *two)
+    assert made.exit_code == 2
+    assert "one assay without error" in " ".join(made.output.split())
