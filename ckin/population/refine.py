@@ -3,7 +3,8 @@
 The pace comes from adaptive solves of every patient at several draws of its
 parameters (`ckin.solve.pace`). The error of a grid is then estimated by step doubling:
 the readings of the grid against those of one with every step halved, of which RK4
-leaves 16/15. Patients above the target get a quicker pace, until all are below it.
+leaves 16/15. Where that is above the target the grid is laid for further draws, or the
+patient gets a quicker pace, until all are below it.
 """
 
 from typing import NamedTuple
@@ -39,6 +40,11 @@ GRID_ERROR = 1e-3
 LOCAL_SHARE = 3.0
 
 MAX_ROUNDS = 6
+
+# A grid is laid for so many draws; the others it is tried on, and laid for those too
+# that it does not serve. Cells that come back after months come back on another day in
+# each draw, and where the grid is coarse then, its reading is off by decades.
+LAID = 8
 
 # Grids are padded to a multiple of this, so that rounds share compiled functions.
 BUCKET = 16
@@ -82,11 +88,14 @@ def refined(
         The cohort with its grid, and what is known of it; look at `error`, which is
         above the target where rounds or draws did not suffice (inf if none solved).
     """
-    paces = _paces(population, data, phi, target)
+    walks = _Walks(population, data, phi, target)
+    serves = np.zeros((len(phi), data.n_patients), dtype=bool)
+    serves[:LAID] = True
     factor = np.ones(data.n_patients)
     rounds, worst = 0, np.inf
     while worst > target and rounds < MAX_ROUNDS:
         rounds += 1
+        paces = walks.paces(serves)
         coarse, fine = (
             make_grids(
                 population.model,
@@ -101,20 +110,52 @@ def refined(
         share = 1.0 - float(np.mean(np.asarray(coarse.length_d) > 0.0))
         error = _errors(population, data, phi, coarse, fine)
         worst = float(error.max())
-        again = error > target
-        factor[again] *= np.clip((error[again] / target) ** 0.25 * 1.1, 1.25, 4.0)
+        # A draw that the grid was not laid for has steps of its own to add; where
+        # there is none, all steps are too long.
+        missed = (error > target) & ~serves
+        again = (error > target).any(axis=0) & ~missed.any(axis=0)
+        serves |= missed
+        largest = error.max(axis=0)[again]
+        factor[again] *= np.clip((largest / target) ** 0.25 * 1.1, 1.25, 4.0)
     return _on(data, coarse), GridReport(n_steps, share, worst, rounds)
 
 
-def _paces(population, data: Packed, phi, target: float) -> list[Pace]:
-    ends, solved = _step_times(
-        population, data, phi, jnp.asarray(LOCAL_SHARE * target, dtype=float)
-    )
-    # (draws, patients, pieces, steps); a solve that failed says nothing.
-    ends = np.where(np.asarray(solved)[..., None, None], np.asarray(ends), np.inf)
-    event_d = np.asarray(arriving(population.model, data.events).time_d)
-    flat = ends.reshape(*ends.shape[:2], -1)
-    return [merged_pace(flat[:, i], event_d[i]) for i in range(data.n_patients)]
+class _Walks:
+    """Adaptive solves of a cohort's draws, each made when it is first asked for."""
+
+    def __init__(self, population: Population, data: Packed, phi, target: float):
+        self._cohort = (population, data)
+        self._phi = phi
+        self._tolerance = jnp.asarray(LOCAL_SHARE * target, dtype=float)
+        events = arriving(population.model, data.events)
+        self._event_d = np.asarray(events.time_d)
+        # Ends of steps by draw, (patients, steps).
+        self._ends: dict[int, np.ndarray] = {}
+
+    def paces(self, serves: np.ndarray) -> list[Pace]:
+        """Pace of each patient that serves these of its draws, (draws, patients)."""
+        self._solve(np.flatnonzero(serves.any(axis=1)))
+        return [
+            merged_pace(
+                [self._ends[draw][patient] for draw in np.flatnonzero(mine).tolist()],
+                self._event_d[patient],
+            )
+            for patient, mine in enumerate(serves.T)
+        ]
+
+    def _solve(self, draws: np.ndarray) -> None:
+        new = [draw for draw in draws.tolist() if draw not in self._ends]
+        # A few at a time, filled up with the last: one shape is compiled once.
+        size = min(LAID, len(self._phi))
+        for start in range(0, len(new), size):
+            chunk = new[start : start + size]
+            rows = np.array(chunk + chunk[-1:] * (size - len(chunk)))
+            found = _step_times(*self._cohort, self._phi[rows], self._tolerance)
+            # (draws, patients, pieces, steps); a solve that failed says nothing.
+            ends, solved = map(np.asarray, found)
+            ends = np.where(solved[..., None, None], ends, np.inf)
+            flat = ends.reshape(*ends.shape[:2], -1)
+            self._ends |= dict(zip(chunk, flat, strict=False))
 
 
 @eqx.filter_jit
@@ -147,7 +188,7 @@ def _padded(grid: Grid, n_steps: int) -> Grid:
 
 
 def _errors(population, data: Packed, phi, coarse: Grid, fine: Grid) -> np.ndarray:
-    """Largest error of each patient's readings over the draws, log10."""
+    """Largest error of each draw's readings of each patient, log10."""
     n_steps = -(-fine.start_d.shape[1] // BUCKET) * BUCKET
     # Both at the length of the finer: one compiled function serves.
     (rough, ok), (better, sure) = (
@@ -160,8 +201,7 @@ def _errors(population, data: Packed, phi, coarse: Grid, fine: Grid) -> np.ndarr
     gap = np.where(np.asarray(data.present), np.abs(rough - better), 0.0)
     error = gap.max(axis=2) * (16.0 / 15.0) / np.log(10.0)
     # A draw that no grid solves says nothing; one that only the finer solves does.
-    error = np.where(np.asarray(ok), error, np.where(np.asarray(sure), np.inf, 0.0))
-    return error.max(axis=0)
+    return np.where(np.asarray(ok), error, np.where(np.asarray(sure), np.inf, 0.0))
 
 
 @eqx.filter_jit

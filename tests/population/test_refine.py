@@ -9,6 +9,7 @@ import pytest
 from toys import QPCR, Hunt, dataset, made, patient, sample
 
 from ckin.population import log_readings, pack, population, refined
+from ckin.population.refine import LAID
 from ckin.protocol import Dose
 from ckin.solve import Solver
 
@@ -67,6 +68,27 @@ def test_a_grid_of_the_same_size_is_not_compiled_again():
     assert (other.grid.length_d != one.grid.length_d).any()
     readings(SPREAD[1], other)
     assert len(TRACES) == before
+
+
+def worst_error(data, phi):
+    tsit5 = Solver(method=dfx.Tsit5(), rtol=1e-10, atol=1e-10)
+    gap = readings(phi, data)[0] - readings(phi, DATA, tsit5)[0]
+    return float(jnp.abs(gap).max() / np.log(10.0))
+
+
+def test_a_grid_serves_the_draws_too_that_it_was_not_laid_for_at_first():
+    usual = 0.05 * jnp.asarray(np.random.default_rng(0).normal(size=(LAID, 3, 1)))
+    stray = jnp.array([[1.5], [0.0], [-0.5]])
+    target = 1e-5
+    few, _ = refined(POP, DATA, usual, target=target)
+    # Or there would be nothing to mend.
+    assert worst_error(few, stray) > 2.0 * target
+    every = jnp.concatenate([usual, stray[None]])
+    data, report = refined(POP, DATA, every, target=target)
+    assert report.error <= target
+    assert report.rounds > 1
+    assert worst_error(data, stray) < 1.5 * target
+    assert worst_error(data, usual[0]) < 1.5 * target
 
 
 def test_draws_that_nobody_solves_leave_the_usual_grid():
