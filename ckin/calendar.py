@@ -16,7 +16,7 @@ from rich.text import Text
 from ckin.errors import InputError
 from ckin.library import load_protocols, protocols
 from ckin.protocol import (
-    TKI_INPUT,
+    TKI_INPUTS,
     Protocol,
     amount_text,
     cells_text,
@@ -130,7 +130,7 @@ def _card(plan: Protocol) -> Group:
 
 
 def _other_tki(plan: Protocol) -> str:
-    windows = [w for w in plan.windows if w.name == TKI_INPUT]
+    windows = [w for w in plan.windows if w.name in TKI_INPUTS]
     told = [f"level {w.level:g}, time {w.start_d:g} to {w.stop_d:g} d" for w in windows]
     return "; ".join(told) or "none is taken in this protocol"
 

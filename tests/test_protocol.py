@@ -237,7 +237,7 @@ def test_ftc_come_at_the_three_levels_of_the_registry():
 
 def test_a_tki_that_is_held_acts_between_the_cycles_only():
     protocol = load_protocol("szcart01-tki-held")
-    table = protocol.events(60.0, {"tki": 0.0})
+    table = protocol.events(60.0, {"dasatinib": 0.0})
     level = dict(zip(table.time_d.tolist(), table.level[:, 0].tolist(), strict=True))
     assert level[-30.0] == level[28.0] == level[84.0] == 1.0
     given = table.cells.any(axis=1) | (table.lymphodepletion > 0)

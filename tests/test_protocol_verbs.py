@@ -253,3 +253,13 @@ def test_a_gap_that_just_fits_is_taken():
     assert HIGH.repeated(2, every_d=12.5).cycles == 2
     bare = Protocol("bare", (Dose(0.0, "CART", cells=1e8),))
     assert bare.repeated(2, every_d=0.5).day1_d == (0.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("drug", "input_name"),
+    [("dasatinib", "dasatinib"), ("Imatinib", "imatinib"), ("ponatinib", "tki")],
+)
+def test_a_tki_drives_its_own_input_and_replaces_any_other(drug, input_name):
+    other = HIGH.with_tki(Tki("dasatinib", -30, 366))
+    changed = other.with_tki(Tki(drug, -10, 100))
+    assert [(w.name, w.start_d) for w in changed.windows] == [(input_name, -10.0)]

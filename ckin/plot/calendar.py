@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from ckin.plot.page import FAINT, GREY, INK, ORANGE, SKY, STYLE
 from ckin.plot.panel import PRODUCT_COLOURS, PRODUCT_LABELS
-from ckin.protocol import TKI_INPUT, Protocol, amount_text, day_of_time, hours_of_time
+from ckin.protocol import TKI_INPUTS, Protocol, amount_text, day_of_time, hours_of_time
 
 
 MARKERS = {"CART": "o", "FTC": "D"}
@@ -154,7 +154,7 @@ def _arm(name: str, plan: Protocol) -> _Lane:
 
 
 def _taken(plan: Protocol) -> tuple[tuple[float, float], ...]:
-    return tuple((w.start_d, w.stop_d) for w in plan.windows if w.name == TKI_INPUT)
+    return tuple((w.start_d, w.stop_d) for w in plan.windows if w.name in TKI_INPUTS)
 
 
 def _held(plan: Protocol) -> tuple[tuple[float, float], ...]:

@@ -24,6 +24,6 @@ from ckin.protocol.events import pad_events as pad_events
 from ckin.protocol.events import stack_events as stack_events
 from ckin.protocol.read import parse_protocols as parse_protocols
 from ckin.protocol.read import read_protocols as read_protocols
-from ckin.protocol.tki import TKI_INPUT as TKI_INPUT
+from ckin.protocol.tki import TKI_INPUTS as TKI_INPUTS
 from ckin.protocol.tki import Hold as Hold
 from ckin.protocol.tki import Tki as Tki

@@ -15,7 +15,7 @@ from ckin.errors import InputError, did_you_mean
 from ckin.protocol.days import cells_text, day_of_time, runs, time_of_day
 from ckin.protocol.doses import PRODUCTS, Dose, InputWindow
 from ckin.protocol.events import EventTable, event_table
-from ckin.protocol.tki import TKI_INPUT, Hold, Tki
+from ckin.protocol.tki import TKI_INPUTS, Hold, Tki
 
 
 # FTC dose levels of NCT03984968, cells/kg per infusion (ClinicalTrials.gov).
@@ -62,7 +62,7 @@ class Protocol:
         called: what a product is here, as pairs of product and name.
         lymphodepletion_days: protocol days of each cycle on which its drugs are given;
             the last of them is that of `lymphodepletion_d`.
-        tki: what the windows of the input `tki` are made of.
+        tki: what the windows of a TKI are made of.
         arm: which arm of its file it is, if the file has arms.
         day1_d: day 1 of each cycle, days from the first infusion; by default the day
             of its first dose.
@@ -387,7 +387,7 @@ class Protocol:
         """Windows of other inputs, on their days, and those of this TKI."""
         if tki is None and keep_own:
             return self.windows
-        others = tuple(w for w in self.windows if w.name != TKI_INPUT)
+        others = tuple(w for w in self.windows if w.name not in TKI_INPUTS)
         return others + (() if tki is None else tki.windows(day1_d))
 
 

@@ -2,7 +2,8 @@
 
 Dasatinib blocks the signalling of a CAR while it is there and lets go when it is
 stopped (Mestermann 2019, Sci Transl Med 11:eaau5907), so whether it is held
-decides what feeding can do. A model sees it as its input `tki`.
+decides what feeding can do. A model sees a drug that has an input of its own as that
+(`dasatinib`, `imatinib`), and any other as its input `tki`.
 """
 
 import dataclasses
@@ -14,6 +15,9 @@ from ckin.protocol.doses import InputWindow
 
 
 TKI_INPUT = "tki"
+# By the name of the drug.
+OWN_INPUTS = ("dasatinib", "imatinib")
+TKI_INPUTS = (TKI_INPUT, *OWN_INPUTS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Tki:
         drug: its name.
         start_day: the first day with it, counted from day 1 of the course.
         stop_day: the first day without it.
-        level: of the model's input `tki` while it is taken, 0 (none) to 1 (full dose).
+        level: of the model's input while it is taken, 0 (none) to 1 (full dose).
         held: when it is held around infusions; `None`: never.
     """
 
@@ -64,6 +68,12 @@ class Tki:
             )
         if not 0 <= self.level <= 1:
             raise InputError(f"{self.drug} at level {self.level:g}: expected 0 to 1")
+
+    @property
+    def input(self) -> str:
+        """The input of a model that it drives."""
+        name = self.drug.casefold()
+        return name if name in OWN_INPUTS else TKI_INPUT
 
     def holds_d(self, day1_d: Sequence[float]) -> tuple[tuple[float, float], ...]:
         """Time of stopping and of resuming in each cycle that has a hold.
@@ -83,7 +93,7 @@ class Tki:
         )
 
     def windows(self, day1_d: Sequence[float]) -> tuple[InputWindow, ...]:
-        """The stretches over which it is taken, as windows of the input `tki`."""
+        """The stretches over which it is taken, as windows of its input."""
         taken, start = [], time_of_day(self.start_day)
         stop = time_of_day(self.stop_day)
         for hold, resume in sorted(self.holds_d(day1_d)):
@@ -92,7 +102,7 @@ class Tki:
             start = max(start, resume)
         if start < stop:
             taken.append((start, stop))
-        return tuple(InputWindow(TKI_INPUT, self.level, *stretch) for stretch in taken)
+        return tuple(InputWindow(self.input, self.level, *stretch) for stretch in taken)
 
     def __str__(self) -> str:
         told = f"{self.drug}, level {self.level:g}, from day {self.start_day} until "

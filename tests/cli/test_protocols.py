@@ -83,7 +83,7 @@ def test_a_tki_that_the_model_does_not_know_is_told(tmp_path):
         *("--n", 2, "--horizon", 20, "--out", tmp_path / "virtual.csv"),
     )
     assert result.exit_code == 0, result.output
-    assert "phases_stein2019 has no input 'tki'" in result.output
+    assert "phases_stein2019 has no input 'dasatinib'" in result.output
 
 
 def test_what_the_file_to_start_from_leaves_out_runs_too(mine):
