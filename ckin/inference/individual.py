@@ -10,12 +10,11 @@ The error SD σ of each assay is one more coordinate, the same for all patients,
 the readings of an assay say of φ is kept apart: it fades as its σ grows, and so does
 what they miss by. (What is gained by following readings closer must never grow faster
 with 1/σ than what is lost on those that are missed, or σ = 0 would be the best.)
-Predictions
-are made linear in φ by their change over ±1 SD of the patient's own posterior (sigma
-points), not by a derivative: the peak day of a piecewise model often sits on a cusp of
-the likelihood, where a derivative says nothing about the width. A patient without
-information has H ≈ 0, a rich one a large H; everything that uses these quadratics
-(starts, geometry) therefore treats each as its data deserve.
+Predictions are made linear in φ by their change over ±1 SD of the patient's own
+posterior (sigma points), not by a derivative: the peak day of a piecewise model often
+sits on a cusp of the likelihood, where a derivative says nothing about the width. A
+patient without information has H ≈ 0, a rich one a large H; everything that uses these
+quadratics (starts, geometry) therefore treats each as its data deserve.
 """
 
 import equinox as eqx
@@ -208,7 +207,8 @@ def quadratics(
     gradient = jnp.einsum("nti,nt,nta->nai", jacobian, pull, own)
     if data.standards is not None:
         size, reader = len(density.population.estimate), wells_assay(density.population)
-        of_curves, of_tau, bend = _of_curves(density, phi, log_sigma, readings)
+        there = eqx.tree_at(lambda d: d.data, density, data)
+        of_curves, of_tau, bend = _of_curves(there, phi, log_sigma, readings)
         gradient = gradient.at[:, reader, size:].set(of_curves[:, size:])
         gradient_sigma = gradient_sigma.at[:, -1].set(of_tau)
         stiffness_sigma = stiffness_sigma.at[:, -1].set(bend)
