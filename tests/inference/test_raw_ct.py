@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,7 +107,7 @@ def test_every_plate_has_its_curve_among_the_parameters(doubtful):
 def test_the_density_is_that_of_wells_standards_and_priors(doubtful):
     """Put together here by hand, from the pieces of `ckin.ct`."""
     density, _ = doubtful
-    wells, log_density = pack_wells(DOUBTFUL), jax.jit(density.log_density)
+    wells, log_density = pack_wells(DOUBTFUL), eqx.filter_jit(density.log_density)
     rng = np.random.default_rng(3)
     found, expected = [], []
     for _ in range(2):
