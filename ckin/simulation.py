@@ -177,7 +177,7 @@ def simulate_to_netcdf(
             with limits or counts; a horizon without samples.
     """
     chosen, plan = _model_and_plan(model, protocol, values)
-    (assay,) = _one_exact(watch)
+    assay = _one_exact(watch)
     (typical,) = virtual_patients(jax.random.key(seed), plan, 1, limit=None)
     if horizon_d is not None:
         typical = _until(typical, horizon_d)
@@ -230,15 +230,15 @@ def _told(model: AbstractModel, plan: Protocol) -> list[str]:
     return lines
 
 
-def _one_exact(watch: Watch) -> tuple[Assay, ...]:
+def _one_exact(watch: Watch) -> Assay:
     """The assay of readings without error."""
-    assays = watch.laws()
-    if len(assays) > 1 or watch.limits or watch.examined:
+    first, *others = watch.laws()
+    if others or watch.limits or watch.examined:
         raise InputError(
             "--out FILE.nc holds readings of one assay without error: leave out "
             "--limit and --examined, and write a file for each --assay"
         )
-    return assays
+    return first
 
 
 def _examining(patient: Patient, amount: float | None) -> Patient:

@@ -62,11 +62,16 @@ class Curve:
 
     def copies(self, ct: float) -> float:
         """Copies per reaction that the curve reads at a Ct."""
-        return 10.0 ** ((ct - self.intercept) / self.slope)
+        return copies_at(ct, self.intercept, self.slope)
 
     def ct(self, copies: float) -> float:
         """Ct that the curve has at a number of copies."""
         return self.intercept + self.slope * math.log10(copies)
+
+
+def copies_at(ct: float, intercept: float, slope: float) -> float:
+    """Copies per reaction that a line reads at a Ct."""
+    return 10.0 ** ((ct - intercept) / slope)
 
 
 def levels(plate: Plate) -> set[float]:

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import statistics
 
-from ckin.ct.curve import Curve, standard_curve
+from ckin.ct.curve import Curve, copies_at, standard_curve
 from ckin.ct.records import Ct, CtData, CtSample
 from ckin.dataset.examined import POISSON_95
 
@@ -82,8 +82,7 @@ def read_samples(data: CtData) -> tuple[Reading, ...]:
 
 def mean_copies(cts: tuple[Ct, ...], intercept: float, slope: float) -> float:
     """Copies per reaction of wells by a curve; 0 when none amplified."""
-    copies = lambda ct: 10.0 ** ((ct - intercept) / slope)
     amplified = [ct for ct in cts if ct is not None]
     if len(amplified) == len(cts):
-        return copies(statistics.fmean(amplified))
-    return math.fsum(map(copies, amplified)) / len(cts)
+        return copies_at(statistics.fmean(amplified), intercept, slope)
+    return math.fsum(copies_at(ct, intercept, slope) for ct in amplified) / len(cts)
