@@ -70,7 +70,7 @@ class Analysis:
         omega_reading: one of the model's `omega_readings`.
         from_day: leave out samples before this day after the first infusion; `None`
             for the model's own `described_from_d`.
-        values: other values of parameters, by name.
+        values: other values of parameters and names of laws, by name.
         grid_error: error that the grid may make, log10 units of a reading, above 0.
     """
 
@@ -88,7 +88,7 @@ class Analysis:
     covariates: tuple[str, ...] = ()
     omega_reading: str | None = None
     from_day: float | None = None
-    values: dict[str, float] = dataclasses.field(default_factory=dict)
+    values: dict[str, float | str] = dataclasses.field(default_factory=dict)
     grid_error: float = GRID_ERROR
 
 

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ckin.library import list_models, load_model
-from ckin.model import CHECKED, AbstractModel, ParameterInfo, parameters, states
+from ckin.model import CHECKED, AbstractModel, ParameterInfo, laws, parameters, states
 
 
 def model_table() -> Table:
@@ -37,6 +37,7 @@ def card(name_or_path: str) -> Group:
         Text(),
         _states(model),
         _parameters(model),
+        *_laws(model),
         _quantities(model),
         Text(f"Source: {model.reference}"),
         Text(f"Caution: {model.caution}" if model.caution else ""),
@@ -74,6 +75,25 @@ def _parameters(model: AbstractModel) -> Table:
             f"{info.doc}; {info.source}",
         )
     return table
+
+
+def _laws(model: AbstractModel) -> list[Table]:
+    """The open parts of a model and the forms of each; nothing where there is none."""
+    if not laws(model):
+        return []
+    table = Table(title="Laws (--set LAW=FORM)", title_justify="left")
+    for column in ("law", "form", "what"):
+        table.add_column(column, overflow="fold")
+    for name, info in laws(model).items():
+        for option, function in info.options.items():
+            chosen = function is getattr(model, name)
+            about = (inspect.getdoc(function) or "").partition("\n")[0]
+            table.add_row(
+                f"{name}: {info.doc}" if chosen else "",
+                f"{option} (default)" if chosen else option,
+                about,
+            )
+    return [table]
 
 
 def _prior(info: ParameterInfo) -> str:

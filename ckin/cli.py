@@ -14,7 +14,16 @@ from rich.table import Table
 
 from ckin import filing, laboratory, runtime
 from ckin.errors import InputError
-from ckin.options import Data, Limit, Map, Unit, Where, read
+from ckin.options import (
+    Data,
+    Limit,
+    Map,
+    Unit,
+    Where,
+    numbers_of,
+    read,
+    values_of,
+)
 from ckin.terminal import (
     NOT_CONVERGED,
     err,
@@ -40,7 +49,10 @@ app.add_typer(filing.commands)
 Model = Annotated[str, typer.Option(help="Name (see `ckin models`) or a .py file.")]
 Set = Annotated[
     list[str],
-    typer.Option("--set", help="NAME=VALUE: another value of a model parameter."),
+    typer.Option(
+        "--set",
+        help="NAME=VALUE: another value of a parameter, or form of a law.",
+    ),
 ]
 
 
@@ -212,32 +224,18 @@ def simulate(
             protocol=protocol,
             n=n,
             seed=seed,
-            values=_assignments(set),
+            values=values_of(set),
             horizon_d=horizon,
             watch=Watch(
                 tuple(assay) or ("qpcr",),
-                _assignments(limit, "--limit"),
-                _assignments(examined, "--examined"),
+                numbers_of(limit, "--limit"),
+                numbers_of(examined, "--examined"),
             ),
             report=report,
         )
     say_synthetic(True)
     for line in simulated.lines:
         out.print(line, markup=False)
-
-
-def _assignments(pairs: list[str], option: str = "--set") -> dict[str, float]:
-    """NAME=VALUE options as numbers by name."""
-    values = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        try:
-            values[name.strip()] = float(text)
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise InputError(f"{option} {pair}: expected NAME=VALUE with a number")
-    return values
 
 
 def _check_writable(folder: Path) -> None:
@@ -343,7 +341,7 @@ def fit(
             covariates=tuple(covariate),
             omega_reading=omega_reading,
             from_day=from_day,
-            values=_assignments(set),
+            values=values_of(set),
             grid_error=grid_error,
         )
         with progress() as report:

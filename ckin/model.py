@@ -20,7 +20,7 @@ A what-if is a new object: `dataclasses.replace(model, rate=0.5)`.
 import abc
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -29,7 +29,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from ckin._types import Array, Float, Scalar
-from ckin.errors import InputError
+from ckin.errors import InputError, did_you_mean
 from ckin.units import canonical_unit
 
 
@@ -164,6 +164,34 @@ def parameter(
     return eqx.field(default=default, converter=_as_float, metadata={"parameter": info})
 
 
+@dataclasses.dataclass(frozen=True)
+class LawInfo:
+    """The forms that one part of a model can take.
+
+    Attributes:
+        doc: what part it is.
+        options: each form by its name; the first is the default.
+    """
+
+    doc: str
+    options: Mapping[str, Callable[..., Any]]
+
+
+def law(*options: Callable[..., Any], doc: str) -> Any:
+    """A part of a model that is open: one of several functions, the first by default.
+
+    An option goes by the name of its function: `model.with_values(name="option")`,
+    `--set name=option`. Another function of one's own: `dataclasses.replace`. The field
+    holds the function; call it as the model's own code says.
+
+    Args:
+        options: the forms, functions with the same arguments.
+        doc: what part of the model it is.
+    """
+    info = LawInfo(doc, {option.__name__: option for option in options})
+    return eqx.field(static=True, default=options[0], metadata={"law": info})
+
+
 def state(unit: str, doc: str, *, log: bool = False, scale: float = 1.0) -> Any:
     """A state of a model, as the default of a NamedTuple field.
 
@@ -252,14 +280,26 @@ class AbstractModel(eqx.Module):
         return {}
 
     def with_values(self, **values: Any) -> "AbstractModel":
-        """The same model with some parameters at other values."""
-        unknown = sorted(set(values) - set(parameters(self)))
-        if unknown:
-            known = ", ".join(parameters(self))
-            raise InputError(
-                f"{name_of(self)} has no parameter {unknown[0]!r}; it has {known}"
-            )
-        return dataclasses.replace(self, **values)
+        """The same model with some parameters at other values, or laws of other names.
+
+        Raises:
+            InputError: no such parameter, no such law, or a number for a law and a
+                word for a parameter.
+        """
+        known = {**parameters(self), **laws(self)}
+        for name, value in values.items():
+            if name not in known:
+                raise InputError(
+                    f"{name_of(self)} has no parameter {name!r}; "
+                    f"{did_you_mean(name, known)}it has {', '.join(known)}"
+                )
+            if isinstance(value, str) and name not in laws(self):
+                raise InputError(f"{name}={value}: expected a number")
+        chosen = {
+            name: _option(self, name, value) if name in laws(self) else value
+            for name, value in values.items()
+        }
+        return dataclasses.replace(self, **chosen)
 
 
 def parameters(model: AbstractModel | type[AbstractModel]) -> dict[str, ParameterInfo]:
@@ -269,6 +309,28 @@ def parameters(model: AbstractModel | type[AbstractModel]) -> dict[str, Paramete
         for field in dataclasses.fields(model)
         if "parameter" in field.metadata
     }
+
+
+def laws(model: AbstractModel | type[AbstractModel]) -> dict[str, LawInfo]:
+    """Open parts of a model by name, in the order of its fields."""
+    return {
+        field.name: field.metadata["law"]
+        for field in dataclasses.fields(model)
+        if "law" in field.metadata
+    }
+
+
+def _option(model: AbstractModel, name: str, value: Any) -> Any:
+    """The function that an option's name stands for; a function as it is."""
+    options = laws(model)[name].options
+    if callable(value):
+        return value
+    if value not in options:
+        raise InputError(
+            f"{name}={value}: {name_of(model)} knows {', '.join(options)}; "
+            f"{did_you_mean(str(value), options)}choose one"
+        )
+    return options[value]
 
 
 def states(model: AbstractModel | type[AbstractModel]) -> dict[str, StateInfo]:

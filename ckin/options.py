@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from ckin.errors import InputError
+
 
 Map = Annotated[
     list[str],
@@ -40,3 +42,31 @@ def read(
 
     columns = ColumnMap.from_options(map=map, where=where, limit=limit, unit=unit)
     return read_dataset(dataset_path(data), columns)
+
+
+def values_of(pairs: list[str]) -> dict[str, float | str]:
+    """NAME=VALUE by name: numbers where they are numbers, else names of laws."""
+    values: dict[str, float | str] = {}
+    for pair in pairs:
+        name, equals, text = (part.strip() for part in pair.partition("="))
+        if not (equals and name and text):
+            raise InputError(f"--set {pair}: expected NAME=VALUE")
+        try:
+            values[name] = float(text)
+        except ValueError:
+            values[name] = text
+    return values
+
+
+def numbers_of(pairs: list[str], option: str) -> dict[str, float]:
+    """NAME=VALUE options as numbers by name."""
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        try:
+            values[name.strip()] = float(text)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise InputError(f"{option} {pair}: expected NAME=VALUE with a number")
+    return values

@@ -110,7 +110,7 @@ def simulate_to_file(
     protocol: str,
     n: int,
     seed: int,
-    values: Mapping[str, float],
+    values: Mapping[str, float | str],
     horizon_d: float | None,
     watch: Watch = QPCR_ALONE,
     report: Report = lambda *_: None,
@@ -163,7 +163,7 @@ def simulate_to_netcdf(
     protocol: str,
     n: int,
     seed: int,
-    values: Mapping[str, float],
+    values: Mapping[str, float | str],
     horizon_d: float | None,
     watch: Watch = QPCR_ALONE,
     report: Report = lambda *_: None,
@@ -206,7 +206,7 @@ def simulate_to_netcdf(
 
 
 def _model_and_plan(
-    model: str, protocol: str, values: Mapping[str, float]
+    model: str, protocol: str, values: Mapping[str, float | str]
 ) -> tuple[AbstractModel, Protocol]:
     chosen = load_model(model).with_values(**values)
     plan = load_protocol(protocol)

@@ -9,6 +9,8 @@ nucleated cells in the tube and not a concentration: the same number of CAR-T ce
 reads ten times higher when lymphodepletion has removed nine tenths of the others.
 """
 
+from collections import Counter
+
 import jax.numpy as jnp
 
 from ckin._types import ArrayLike
@@ -30,18 +32,23 @@ KNOWN_UNITS = frozenset(
         "%",
         "day",
         "hour",
+        "index",
+        "1/(index day)",
         "1/day",
+        "1/(cells day)",
         "cells",
         "cells/day",
         "cells/kg",
         "cells/uL",
         "copies/cell",
         "copies/ug",
+        "copies/(ug cells)",
         "copies/uL",
         "kg",
         "pg/mL",
         "ratio",
         "uL",
+        "uL/(cells day)",
         "year",
     }
 )
@@ -60,6 +67,24 @@ def canonical_unit(text: str) -> str:
         known = ", ".join(sorted(unit for unit in KNOWN_UNITS if unit))
         raise ValueError(f"unknown unit {text!r}; ckin knows {known}")
     return spelled
+
+
+# Units that count nothing which could be counted in another.
+PURE = ("", "1", "%", "ratio")
+
+
+def dimensions(unit: str) -> dict[str, int]:
+    """What a unit is made of, with powers: `1/(cells day)` is cells^-1 day^-1.
+
+    Args:
+        unit: one of `KNOWN_UNITS`.
+    """
+    over, _, under = unit.partition("/")
+    parts: Counter[str] = Counter()
+    for text, sign in ((over, 1), (under, -1)):
+        for part in text.strip("()").split():
+            parts[part] += 0 if part in PURE else sign
+    return {part: power for part, power in parts.items() if power}
 
 
 def total_cells(cells_per_kg: ArrayLike, weight_kg: ArrayLike) -> ArrayLike:

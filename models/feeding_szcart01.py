@@ -31,11 +31,10 @@ read in marrow, as q L / 1e11 (half of a marrow of 50% blasts where q = 1).
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 
 from ckin._types import Scalar
-from ckin.model import AbstractModel, log_normal, logit_normal, parameter, state
+from ckin.model import AbstractModel, law, log_normal, logit_normal, parameter, state
 from ckin.units import blood_volume_ul, copies_per_ug
 
 
@@ -404,9 +403,12 @@ class FeedingSzcart01(AbstractModel):
         column="WT",
     )
 
-    # Laws that can be swapped: dataclasses.replace(model, stimulation=michaelis)
-    stimulation: Callable[..., Any] = eqx.field(static=True, default=ratio)
-    division: Callable[..., Any] = eqx.field(static=True, default=programmed_to_driven)
+    stimulation: Callable[..., Any] = law(
+        ratio, michaelis, mass_action, doc="how antigen stimulates CAR-T, s"
+    )
+    division: Callable[..., Any] = law(
+        programmed_to_driven, programmed, doc="what stimulation division needs, s^γ"
+    )
 
     State: ClassVar = Body
     units: ClassVar = {

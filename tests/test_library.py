@@ -91,7 +91,7 @@ def test_a_model_of_ones_own_survives_pickling(mine: Path):
     ("name", "words"),
     [
         ("feeding_szcart1", "did you mean feeding_szcart01"),
-        ("nothing_like_it", "shipped are feeding_szcart01, "),
+        ("nothing_like_it", "shipped are ball_leontriana2021, "),
         ("nowhere/my_model.py", "no model file .*my_model.py; check the path"),
     ],
 )

@@ -13,7 +13,8 @@ import pytest
 import reference
 from problems import Case, default, draw, events_of, trajectory
 
-from ckin.model import CHECKED, AbstractModel, parameters, states
+from ckin.examine import faults
+from ckin.model import CHECKED, AbstractModel, laws, parameters, states
 from ckin.protocol import PRODUCTS, Dose, pad_events
 from ckin.units import KNOWN_UNITS
 
@@ -162,6 +163,26 @@ def test_lymphodepletion_leaves_no_more_than_there_was(cls, seed: int):
     before = model.initial()
     for name, value in model.lymphodeplete(before)._asdict().items():
         assert 0 <= value <= getattr(before, name), name
+
+
+@each_model
+def test_units_close_and_nothing_falls_below_zero(cls: type[AbstractModel]):
+    for model in (default(cls), draw(cls, 0)):
+        assert faults(model) == []
+
+
+@each_model
+def test_every_form_of_every_law_is_well_formed(cls: type[AbstractModel]):
+    for name, info in laws(cls).items():
+        for option in info.options:
+            assert faults(default(cls).with_values(**{name: option})) == [], option
+
+
+@each_model
+def test_a_form_that_a_law_has_not_is_refused(cls: type[AbstractModel]):
+    for name, info in laws(cls).items():
+        with pytest.raises(ValueError, match=f"knows {next(iter(info.options))}"):
+            default(cls).with_values(**{name: "no_such_form"})
 
 
 # What is solved
