@@ -81,24 +81,6 @@ def draw_calendar(name_or_path: str | None, path: Path) -> None:
     save(dose_calendar(shown), path)
 
 
-def write_new_protocol(path: Path) -> None:
-    """Write a protocol file to start from: it runs as it is.
-
-    Raises:
-        InputError: not a path ending in `.toml`, or one that exists.
-    """
-    if path.suffix != ".toml":
-        raise InputError(f"{path}: a protocol file ends in .toml")
-    if path.exists():
-        raise InputError(f"{path} exists and is left as it is; choose another name")
-    template = Path(__file__).resolve().parent / "protocol" / "new_protocol.toml"
-    text = template.read_text(encoding="utf-8")
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror})") from None
-
-
 def total(plan: Protocol, product: str) -> str:
     """All cells of a product: per kg, whatever the weight, or both."""
     own = [dose for dose in plan.doses if dose.product == product]

@@ -6,6 +6,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from ckin.examine import open_units
 from ckin.library import list_models, load_model
 from ckin.model import CHECKED, AbstractModel, ParameterInfo, laws, parameters, states
 
@@ -41,6 +42,7 @@ def card(name_or_path: str) -> Group:
         _quantities(model),
         Text(f"Source: {model.reference}"),
         Text(f"Caution: {model.caution}" if model.caution else ""),
+        *(Text(f"In doubt: {doubt}") for doubt in open_units(model)),
         Text("checked: " + "; ".join(f"{k} {v}" for k, v in CHECKED.items())),
     )
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ckin import filing, laboratory, runtime
+from ckin import filing, laboratory, library_commands, runtime
 from ckin.errors import InputError
 from ckin.options import (
     Data,
@@ -43,6 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(library_commands.commands)
 app.add_typer(laboratory.commands)
 app.add_typer(filing.commands)
 
@@ -54,51 +55,6 @@ Set = Annotated[
         help="NAME=VALUE: another value of a parameter, or form of a law.",
     ),
 ]
-
-
-@app.command()
-def models(
-    name: Annotated[str | None, typer.Argument(help="Show this model's card.")] = None,
-) -> None:
-    """List the models, or show the card of one."""
-    from ckin.card import card, model_table
-
-    with explained():
-        out.print(model_table() if name is None else card(name))
-
-
-@app.command()
-def protocols(
-    name: Annotated[
-        str | None,
-        typer.Argument(help="Show this one: a name, a .toml file or FILE.toml:ARM."),
-    ] = None,
-    out_file: Annotated[
-        Path | None,
-        typer.Option("--out", help="Draw the calendar too: a .png or .svg file."),
-    ] = None,
-) -> None:
-    """List the protocols, or show the dose calendar of one."""
-    from ckin.calendar import draw_calendar, protocol_card, protocol_table
-
-    with explained():
-        if out_file is not None:
-            draw_calendar(name, out_file)
-        out.print(protocol_table() if name is None else protocol_card(name))
-    if out_file is not None:
-        out.print(f"written: {out_file}", markup=False)
-
-
-@app.command()
-def new_protocol(
-    file: Annotated[Path, typer.Argument(help="The .toml file to write.")],
-) -> None:
-    """Write a protocol file to start from, with comments; it runs as it is."""
-    from ckin.calendar import write_new_protocol
-
-    with explained():
-        write_new_protocol(file)
-    out.print(f"written: {file}; see it: ckin protocols {file}", markup=False)
 
 
 @app.command()

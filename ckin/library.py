@@ -23,6 +23,7 @@ from typing import Any
 import ckin.models
 from ckin.dataset.workbook import file_of
 from ckin.errors import InputError, did_you_mean
+from ckin.examine import faults
 from ckin.model import AbstractModel
 from ckin.protocol import Protocol, read_protocols
 
@@ -46,7 +47,8 @@ def load_model(name_or_path: str | Path) -> AbstractModel:
             is not seen by the same Python process.
 
     Raises:
-        InputError: no such model, or a file that cannot be run or has no single model.
+        InputError: no such model, or a file that cannot be run, has no single model,
+            or whose equations have faults (see `ckin.examine`).
     """
     if str(name_or_path).endswith(".py"):
         path = Path(name_or_path).resolve()
@@ -189,7 +191,8 @@ def _load_file(path: Path) -> AbstractModel:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-        return _the_model(module, str(path))
+        model = _the_model(module, str(path))
+        wrong = faults(model)
     except Exception as error:
         sys.modules.pop(name)
         if before is not None:
@@ -200,6 +203,9 @@ def _load_file(path: Path) -> AbstractModel:
             f"{path}{_line(error, path)} could not be run: "
             f"{type(error).__name__}: {error}"
         ) from error
+    if wrong:
+        raise InputError("\n".join(f"{path}: {fault}" for fault in wrong))
+    return model
 
 
 class _NotOneModel(InputError):

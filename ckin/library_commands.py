@@ -1,0 +1,71 @@
+"""Commands about what can be named: models and protocols, shipped or of one's own.
+
+Part of the command line: they parse, call and print.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ckin.terminal import explained, out
+
+
+commands = typer.Typer()
+
+
+@commands.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="Show this model's card.")] = None,
+) -> None:
+    """List the models, or show the card of one."""
+    from ckin.card import card, model_table
+
+    with explained():
+        out.print(model_table() if name is None else card(name))
+
+
+@commands.command()
+def protocols(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Show this one: a name, a .toml file or FILE.toml:ARM."),
+    ] = None,
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", help="Draw the calendar too: a .png or .svg file."),
+    ] = None,
+) -> None:
+    """List the protocols, or show the dose calendar of one."""
+    from ckin.calendar import draw_calendar, protocol_card, protocol_table
+
+    with explained():
+        if out_file is not None:
+            draw_calendar(name, out_file)
+        out.print(protocol_table() if name is None else protocol_card(name))
+    if out_file is not None:
+        out.print(f"written: {out_file}", markup=False)
+
+
+@commands.command()
+def new_protocol(
+    file: Annotated[Path, typer.Argument(help="The .toml file to write.")],
+) -> None:
+    """Write a protocol file to start from, with comments; it runs as it is."""
+    from ckin.starting import write_starting_file
+
+    with explained():
+        write_starting_file("protocol.toml", file)
+    out.print(f"written: {file}; see it: ckin protocols {file}", markup=False)
+
+
+@commands.command()
+def new_model(
+    file: Annotated[Path, typer.Argument(help="The .py file to write.")],
+) -> None:
+    """Write a model file to start from, with comments; it runs as it is."""
+    from ckin.starting import write_starting_file
+
+    with explained():
+        write_starting_file("model.py", file)
+    out.print(f"written: {file}; see it: ckin models {file}", markup=False)
