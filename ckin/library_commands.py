@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ckin.errors import InputError
 from ckin.terminal import explained, out
 
 
@@ -17,12 +18,33 @@ commands = typer.Typer()
 @commands.command()
 def models(
     name: Annotated[str | None, typer.Argument(help="Show this model's card.")] = None,
+    out_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Write the card too, .md or .tex; or draw a course, .png or .svg.",
+        ),
+    ] = None,
 ) -> None:
     """List the models, or show the card of one."""
-    from ckin.card import card, model_table
+    from ckin.card import card, model_listing
+    from ckin.card_forms import listing_on_terminal, on_terminal, write_card
+    from ckin.typical import draw_typical_course
 
     with explained():
-        out.print(model_table() if name is None else card(name))
+        if name is None:
+            if out_file is not None:
+                raise InputError("--out writes the card of a model: name one")
+            out.print(listing_on_terminal(model_listing()))
+            return
+        found = card(name)
+        if out_file is not None and out_file.suffix in (".png", ".svg"):
+            draw_typical_course(name, out_file)
+        elif out_file is not None:
+            write_card(found, out_file)
+        out.print(on_terminal(found))
+    if out_file is not None:
+        out.print(f"written: {out_file}", markup=False)
 
 
 @commands.command()

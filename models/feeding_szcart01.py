@@ -22,6 +22,11 @@ leave the programme (out). TKIs multiply s in rec and back, s^γ and κ by
 while lymphopenia leaves room. Fewer than one leukaemic cell does not grow back; L_min
 keeps the logarithm finite. Of the cells given the shares F_C and F_F arrive.
 
+Laws that are open stand at the end of the card: how antigen stimulates (s), what
+division needs (s^γ), how FTC are lost (d_F + c), and two that are off by default, loss
+of effectors by exhaustion (e = x s added to δ_E) and of all CAR-T by rejection (h from
+day t_h). FTC count as CAR-T or not by the target of the assay (`--target`).
+
 Blood: CAR-T/µL = (b T + b_I I) / (70,000 µL/kg × weight). FTC are in blood as infused
 cells are (b_I), B cells as resident ones (b), and both dilute the qPCR fraction.
 Blasts in blood are left out: the trial infuses patients in remission. BCR::ABL1 is
@@ -31,6 +36,7 @@ read in marrow, as q L / 1e11 (half of a marrow of 50% blasts where q = 1).
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from ckin._types import Scalar
@@ -47,6 +53,8 @@ CALIBRATED = "assumption, set with the others so that published behaviour comes 
 ONE_CELL = 1.0
 # Cells of leukaemia below which it is not followed.
 LEUKAEMIA_FLOOR = 1e-6
+# Days in which rejection sets in.
+ONSET_D = 2.0
 # Leukaemic cells in a marrow of nothing but blasts: the load of León-Triana's relapse,
 # 5e10, is then a marrow of 50% blasts. Residual B cells are the same at any load.
 CELLS_OF_A_FULL_MARROW = 1e11
@@ -104,6 +112,39 @@ def programmed(model: "FeedingSzcart01", s: Scalar) -> Scalar:
     """Full division rate once recruited, whatever the antigen: γ = 0."""
     del model
     return jnp.ones_like(s)
+
+
+def killed(model: "FeedingSzcart01", kill: Scalar) -> Scalar:
+    """FTC are killed by the CAR-T cells that they feed, and are lost besides."""
+    return model.feeder_loss + kill
+
+
+def first_order(model: "FeedingSzcart01", kill: Scalar) -> Scalar:
+    """FTC are lost at one rate, whatever CAR-T do to them."""
+    del kill
+    return model.feeder_loss
+
+
+def inexhaustible(model: "FeedingSzcart01", s: Scalar) -> Scalar:
+    """Stimulation costs effectors nothing."""
+    del model
+    return jnp.zeros_like(s)
+
+
+def exhausting(model: "FeedingSzcart01", s: Scalar) -> Scalar:
+    """Effectors that go on meeting antigen are exhausted and lost, in proportion."""
+    return model.exhaustion_rate * s
+
+
+def tolerated(model: "FeedingSzcart01", t: Scalar) -> Scalar:
+    """Nobody rejects CAR-T."""
+    del model
+    return jnp.zeros_like(t)
+
+
+def rejected(model: "FeedingSzcart01", t: Scalar) -> Scalar:
+    """The first cycle immunises: from one day on every CAR-T cell is lost faster."""
+    return model.rejection_rate * jax.nn.sigmoid((t - model.rejection_day) / ONSET_D)
 
 
 def positive(default: float, sd_log: float, source: str = ASSUMED, **words: Any) -> Any:
@@ -304,6 +345,27 @@ class FeedingSzcart01(AbstractModel):
         doc="antigen cells that one FTC is worth",
         estimate=True,
     )
+    exhaustion_rate: Scalar = positive(
+        0.3,
+        1.0,
+        unit="1/day",
+        symbol="x",
+        doc="loss of effectors at full stimulation, law `exhausting`; else unused",
+    )
+    rejection_rate: Scalar = positive(
+        0.3,
+        1.0,
+        unit="1/day",
+        symbol="h",
+        doc="loss of CAR-T to an immune response, law `rejected`; else unused",
+    )
+    rejection_day: Scalar = positive(
+        42.0,
+        0.3,
+        unit="day",
+        symbol="t_h",
+        doc="day of that response, before a second cycle on day 56; else unused",
+    )
     feeder_loss: Scalar = positive(
         0.2, 0.7, unit="1/day", symbol="d_F", doc="loss of FTC that nobody kills"
     )
@@ -409,6 +471,15 @@ class FeedingSzcart01(AbstractModel):
     division: Callable[..., Any] = law(
         programmed_to_driven, programmed, doc="what stimulation division needs, s^γ"
     )
+    feeder_fate: Callable[..., Any] = law(
+        killed, first_order, doc="how FTC are lost, d_F + c"
+    )
+    exhaustion: Callable[..., Any] = law(
+        inexhaustible, exhausting, doc="what stimulation costs effectors, e"
+    )
+    rejection: Callable[..., Any] = law(
+        tolerated, rejected, doc="loss of all CAR-T to an immune response, h"
+    )
 
     State: ClassVar = Body
     units: ClassVar = {
@@ -442,7 +513,7 @@ class FeedingSzcart01(AbstractModel):
         "higher, for the height and day of the peak. Lymphodepletion also takes CAR-T "
         "of earlier cycles; without it the peak of a relapse is seven times lower, "
         "Stein has 1.9 without fludarabine. Patients differ less in the peak day than "
-        "published. Not in the model: rejection of later infusions, CD19-negative "
+        "published. Rejection is a law that is off. Not in the model: CD19-negative "
         "relapse, blasts in blood, CRS."
     )
 
@@ -492,21 +563,23 @@ class FeedingSzcart01(AbstractModel):
         ]
         graduates = 2.0 * divided[-1]
         growing = y.leukaemia / (y.leukaemia + ONE_CELL)
+        refused = self.rejection(self, t)
+        worn = self.exhaustion(self, s)
         return Body(
-            -(self.engagement_rate + self.infused_loss) * y.infused,
+            -(self.engagement_rate + self.infused_loss + refused) * y.infused,
             self.engagement_rate * y.infused
-            - (recruited + self.resting_loss) * y.engaged,
+            - (recruited + self.resting_loss + refused) * y.engaged,
             *(
-                new - (division + stalling) * cells
+                new - (division + stalling + refused) * cells
                 for new, cells in zip(entering, y.dividing, strict=True)
             ),
             effector=(1.0 - self.memory_fraction) * graduates
             + stalling * dividing
-            - self.effector_loss * y.effector
+            - (self.effector_loss + worn + refused) * y.effector
             - recalled,
             memory=self.memory_fraction * graduates
-            - (self.memory_loss + recruited) * y.memory,
-            feeder=-(self.feeder_loss + kill) * y.feeder,
+            - (self.memory_loss + recruited + refused) * y.memory,
+            feeder=-self.feeder_fate(self, kill) * y.feeder,
             leukaemia=self.leukaemia_growth * growing * y.leukaemia
             - kill * (y.leukaemia - LEUKAEMIA_FLOOR),
             b_cells=self.b_cell_source - (self.b_cell_loss + kill) * y.b_cells,

@@ -109,7 +109,7 @@ WRONG_OPTIONS = {
     "error": (["--model", "phases_stein2019", "--error", "cauchy"], "student_t"),
     "target": (["--model", "phases_stein2019", "--target", "backbone"], "copies_per"),
     "set": (["--model", "phases_stein2019", "--set", "cmaxx=3"], "cmax"),
-    "set text": (["--model", "phases_stein2019", "--set", "cmax=big"], "expected a number"),
+    "set text": (["--model", "phases_stein2019", "--set", "cmax=big"], "a number"),
     "estimate": (["--model", "phases_stein2019", "--estimate", "gamma"], "gamma"),
     "covariate": (["--model", "phases_stein2019", "--covariate", "cmax"], "~"),
     "unknown covariate": (

@@ -1,0 +1,62 @@
+"""The typical course of a model, and its figure."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from ckin._types import Float
+from ckin.library import load_model, load_protocol
+from ckin.model import AbstractModel, name_of
+from ckin.plot import save
+from ckin.plot.typical import typical_course
+from ckin.protocol import Protocol, event_table
+from ckin.solve import solve
+
+
+PROTOCOL, WEIGHT_KG = "szcart01-cart1", 60.0
+FOLLOWED_D, TIMES = 180.0, 721
+
+
+def typical_quantities(
+    model: AbstractModel, time_d: Float[np.ndarray, " times"], plan: Protocol | None
+) -> dict[str, Float[np.ndarray, " times"]]:
+    """Quantities of the patient whose parameters are all typical, by name.
+
+    Args:
+        model: the model, at the values wanted.
+        time_d: days from the first infusion.
+        plan: what is given, to a patient of 60 kg; nothing for a model of one course.
+
+    Raises:
+        ArithmeticError: the solver did not come to the end.
+    """
+    empty = event_table((), weight_kg=WEIGHT_KG, inputs=model.inputs)
+    events = empty if plan is None else plan.events(WEIGHT_KG, model.inputs)
+    path = solve(model, events, time_d)
+    if not path.ok:
+        raise ArithmeticError(f"{name_of(model)} could not be solved to {time_d[-1]} d")
+    found = jax.vmap(model.quantities)(path.states)
+    return {name: np.asarray(values) for name, values in found.items()}
+
+
+def draw_typical_course(name_or_path: str, path: str | Path) -> None:
+    """Draw the typical course of a model after one infusion: .png or .svg."""
+    model = load_model(name_or_path)
+    plan = load_protocol(PROTOCOL) if model.receives else None
+    time_d = np.linspace(0.0, FOLLOWED_D, TIMES)
+    given = (
+        f"CAR-T as in {PROTOCOL}, {WEIGHT_KG:g} kg"
+        if plan
+        else "from the first infusion"
+    )
+    doses = {"CART": (0.0,)} if plan else {}
+    figure = typical_course(
+        time_d,
+        typical_quantities(model, time_d, plan),
+        model.units,
+        doses,
+        title=f"{name_of(model)}: typical values of the source, {given}",
+        note="Computed from the model: nobody was measured, no trial result.",
+    )
+    save(figure, path)
