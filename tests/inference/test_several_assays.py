@@ -169,6 +169,7 @@ def typical(found, name: str) -> float:
     return float(np.exp(np.log(found.posterior["posterior"][name].values).mean()))
 
 
+@pytest.mark.slow
 def test_three_assays_together_recover_the_truth(trial):
     found = scores(fitted(trial))
     # Six numbers: one of them beyond 3.3 SD happens in 1 of 170 cohorts.

@@ -98,10 +98,17 @@ def has_closed_form(model: AbstractModel) -> bool:
 
 
 MODELS = shipped()
+# One with every feature of the engine, one with switches and a closed form.
+CORE = ("feeding_szcart01", "phases_stein2019")
 
 
-def cases() -> list:
-    """Every model by its equations, and by its closed form where it has one."""
+def cases(*, fast: bool = True) -> list:
+    """Every model by its equations, and by its closed form where it has one.
+
+    Args:
+        fast: whether all are in the fast tier, or the models of `CORE` alone: for laws
+            that compile a program of their own for every model.
+    """
     found = []
     for name, cls in MODELS.items():
         ways = {"ode": Solver(method=dfx.Tsit5(), rtol=RTOL, atol=ATOL)}
@@ -109,7 +116,8 @@ def cases() -> list:
             ways["exact"] = Solver(rtol=RTOL, atol=ATOL)
         for way, solver in ways.items():
             case = Case(f"{name}-{way}", cls, solver)
-            found.append(pytest.param(case, id=case.name))
+            marks = () if fast or name in CORE else (pytest.mark.slow,)
+            found.append(pytest.param(case, id=case.name, marks=marks))
     return found
 
 

@@ -23,6 +23,8 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 each_model = pytest.mark.parametrize("cls", problems.each_model())
 each_case = pytest.mark.parametrize("case", problems.cases())
+# For what compiles anew: all of them in the slow tier.
+each_core_case = pytest.mark.parametrize("case", problems.cases(fast=False))
 
 # Two runs that differ only in where the steps fall: solver tolerance 1e-10 a step,
 # over some thousand steps, times the growth of an error along an expansion.
@@ -266,7 +268,7 @@ def test_products_given_together_may_be_given_in_either_order(case: Case):
     agree(trajectory(case, events=one)[1], trajectory(case, events=other)[1])
 
 
-@each_case
+@each_core_case
 def test_padding_changes_nothing(case: Case):
     table = events_of(case.model)
     _, found = trajectory(case, events=pad_events(table, problems.N_EVENTS + 3))
@@ -333,7 +335,7 @@ def test_new_values_and_new_doses_do_not_compile_again(case: Case):
     assert problems.TRACES[traced] == 1
 
 
-@each_case
+@each_core_case
 def test_a_cohort_in_one_call_is_its_patients_one_by_one(case: Case):
     models = [draw(case.cls, seed) for seed in range(3)]
     tables = [
@@ -414,7 +416,7 @@ def differences(case: Case, model: AbstractModel, weights, name: str) -> float:
     return (8.0 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12.0 * h)
 
 
-@each_case
+@each_core_case
 @pytest.mark.parametrize("seed", range(3))
 def test_gradients_agree_with_finite_differences(case: Case, seed: int):
     model = draw(case.cls, seed)
@@ -432,7 +434,7 @@ def test_gradients_agree_with_finite_differences(case: Case, seed: int):
 @pytest.mark.slow
 @each_case
 def test_gradients_at_many_prior_draws_are_finite(case: Case):
-    for seed in range(50):
+    for seed in range(200):
         model = draw(case.cls, seed)
         weights = weights_of(trajectory(case, model)[1], seed)
         for name, value in gradient(case, model, weights).items():
