@@ -91,3 +91,28 @@ def new_model(
     with explained():
         write_starting_file("model.py", file)
     out.print(f"written: {file}; see it: ckin models {file}", markup=False)
+
+
+@commands.command()
+def import_sbml(
+    file: Annotated[Path, typer.Argument(help="The SBML file.")],
+    out_file: Annotated[Path, typer.Option("--out", help="The .py file to write.")],
+    receives: Annotated[
+        list[str],
+        typer.Option(help="PRODUCT=SPECIES: what a product enters. Repeatable."),
+    ] = [],
+    time_unit: Annotated[
+        str | None, typer.Option(help="Unit of time, where the file says none.")
+    ] = None,
+) -> None:
+    """Write a model file of an SBML file, to read, run and go on with."""
+    from ckin.sbml import import_sbml
+
+    with explained():
+        read = import_sbml(file, out_file, receives=receives, time_unit=time_unit)
+    out.print(
+        f"{len(read.species)} species, {len(read.reactions)} reactions, "
+        f"{len(read.constants)} constants; time in units of a {read.time_unit}\n"
+        f"written: {out_file}; see it: ckin models {out_file}",
+        markup=False,
+    )
