@@ -45,18 +45,14 @@ def draw_typical_course(name_or_path: str, path: str | Path) -> None:
     model = load_model(name_or_path)
     plan = load_protocol(PROTOCOL) if model.receives else None
     time_d = np.linspace(0.0, FOLLOWED_D, TIMES)
-    given = (
-        f"CAR-T as in {PROTOCOL}, {WEIGHT_KG:g} kg"
-        if plan
-        else "from the first infusion"
-    )
+    given = f"CAR-T as in {PROTOCOL}, {WEIGHT_KG:g} kg" if plan else "A first infusion"
     doses = {"CART": (0.0,)} if plan else {}
     figure = typical_course(
         time_d,
         typical_quantities(model, time_d, plan),
         model.units,
         doses,
-        title=f"{name_of(model)}: typical values of the source, {given}",
-        note="Computed from the model: nobody was measured, no trial result.",
+        title=f"{name_of(model)}: typical values",
+        note=f"{given}. Computed: nobody was measured.",
     )
     save(figure, path)

@@ -1,16 +1,25 @@
 """Formulas of SBML as Python source: what `jax.numpy` can differentiate."""
 
+import builtins
 import keyword
 from collections.abc import Mapping
 from typing import Any
 
 from ckin.errors import InputError
+from ckin.model import AbstractModel
 
 
 # Precedence of what Python writes between its operands; higher binds closer.
 SUM, PRODUCT, SIGN, POWER, ATOM = 1, 2, 3, 4, 5
 # Names that a model file has for other things.
-TAKEN = {"t", "y", "inputs", "jnp", "self", "state", "parameter", "State", "units"}
+TAKEN = {"t", "y", "time", "jnp", "self", "state", "parameter", "SOURCE", "Species"}
+TAKEN |= {"Mapping", "ClassVar", "NamedTuple", "Scalar", "AbstractModel"}
+TAKEN |= {
+    *dir(AbstractModel),
+    *AbstractModel.__annotations__,
+    *dir(tuple),
+    *dir(builtins),
+}
 FUNCTIONS = {
     "AST_FUNCTION_EXP": "jnp.exp",
     "AST_FUNCTION_LN": "jnp.log",

@@ -5,6 +5,7 @@ is and where: events, delays, algebraic rules, compartments whose size changes.
 """
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -157,13 +158,34 @@ def _refuse(model: Any, path: Path) -> None:
     for i in range(model.getNumInitialAssignments()):
         symbol = model.getInitialAssignment(i).getSymbol()
         found.append(f"the start of {symbol} is computed of what is not known then")
+    for i in range(model.getNumSpecies()):
+        if model.getSpecies(i).isSetConversionFactor() or model.isSetConversionFactor():
+            found.append(
+                f"species {model.getSpecies(i).getId()} has a conversion factor"
+            )
     for i in range(model.getNumReactions()):
-        if model.getReaction(i).getKineticLaw() is None:
-            found.append(f"reaction {model.getReaction(i).getId()} has no rate")
+        reaction = model.getReaction(i)
+        if reaction.getKineticLaw() is None:
+            found.append(f"reaction {reaction.getId()} has no rate")
+        if not all(_plain(one) for one in _taking_part(reaction)):
+            found.append(f"reaction {reaction.getId()} has a stoichiometry that varies")
     if model.getNumSpecies() + model.getNumRules() == 0:
         found.append("nothing in it changes: no species and no rules")
     if found:
         raise InputError("\n".join(f"{path}: {one}" for one in found))
+
+
+def _taking_part(reaction: Any) -> list[Any]:
+    """References to species on either side of a reaction."""
+    sides = reaction.getListOfReactants(), reaction.getListOfProducts()
+    return [side.get(i) for side in sides for i in range(side.size())]
+
+
+def _plain(reference: Any) -> bool:
+    """Whether a stoichiometry is a number."""
+    computed = reference.getStoichiometryMath() is not None
+    ruled = reference.isSetId() and reference.getModel().getRule(reference.getId())
+    return not computed and not ruled and math.isfinite(reference.getStoichiometry())
 
 
 def _time_unit(model: Any, path: Path, told: str | None) -> str:
@@ -265,8 +287,8 @@ class _Reader:
         )
         return not fixed
 
-    def _source(self, math: Any, where: str) -> str:
-        return source_of(math, self.names, f"{self.path}: {where}")
+    def _source(self, formula: Any, where: str) -> str:
+        return source_of(formula, self.names, f"{self.path}: {where}")
 
     def _start(self, name: str) -> float:
         """Number that something has at the start, as formulas mean it.

@@ -105,6 +105,17 @@ def test_rules_functions_and_compartments_mean_what_they_mean_in_sbml(tmp_path: 
     assert float(shown["total"]) == pytest.approx(3.0)
 
 
+def test_a_name_that_a_model_file_has_already_is_changed(tmp_path: Path):
+    names = "units", "inputs", "count", "time_", "abs_", "lambda"
+    made = " ".join(f"{name} = {i + 1};" for i, name in enumerate(names))
+    text = as_sbml(
+        f"model m; species A; A -> ; A * ({' + '.join(names)}); A = 1; {made} end"
+    )
+    model = imported(text, tmp_path)
+    slopes = model.vector_field(jax.numpy.ones(()), model.initial(), {})
+    assert float(slopes[0]) == pytest.approx(-21.0)
+
+
 def test_time_of_the_file_becomes_days(tmp_path: Path):
     text = as_sbml("model m; species A; A -> ; 0.05 * A; A = 2; end")
     model = imported(text, tmp_path, time_unit="hour")
@@ -131,6 +142,10 @@ def test_a_stated_unit_of_time_needs_no_option(tmp_path: Path):
 
 
 REFUSED = {
+    "varying stoichiometry": (
+        "species A, B; n := 1 + time; A -> n B; A; A = 1; B = 0;",
+        "stoichiometry that varies",
+    ),
     "event": ("species A; A -> ; A; A = 1; at time > 3: A = 5;", "event .*protocol"),
     "delay": ("species A; A -> ; delay(A, 2); A = 1;", "rate of .*delay"),
     "no rate": ("species A; A -> ; ; A = 1;", "has no rate"),
