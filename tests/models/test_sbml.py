@@ -46,7 +46,7 @@ def simulated(text: str, times: np.ndarray) -> dict[str, np.ndarray]:
     return {name: found[:, 1 + column] for column, name in enumerate(names)}
 
 
-TRANSCRIBED = sorted(path.stem for path in FOLDER.glob("BIOMD*.ant"))
+TRANSCRIBED = sorted(path.stem for path in FOLDER.glob("*.ant"))
 # Those with a switch at an event, which is refused (test below).
 SWITCHED = {"BIOMD0000001025"}
 
