@@ -36,6 +36,8 @@ KNOWN_UNITS = frozenset(
         "1/(index day)",
         "1/day",
         "1/(cells day)",
+        "1/uL",
+        "copies uL/(ug cells)",
         "1/cells",
         "cells",
         "cells/day",

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ckin.models.feeding_szcart01 import ratio  # pyright: ignore[reportMissingImports]
 from transcribed import slopes_of
 
 from ckin.library import load_model
@@ -46,7 +47,7 @@ def test_ftc_lost_at_one_rate_are_not_killed_and_nothing_else_changes():
 
 def test_exhaustion_takes_effectors_in_proportion_to_stimulation():
     found = changes(exhaustion="exhausting")
-    s = float(MODEL.stimulation(MODEL, Y.leukaemia + Y.b_cells + Y.feeder, cart_of(Y)))
+    s = float(ratio(MODEL, Y.leukaemia + Y.b_cells + Y.feeder, cart_of(Y)))
     assert found.pop("effector") == pytest.approx(-0.3 * s * 4e9, rel=1e-9)
     assert set(found.values()) == {0.0}
 
