@@ -142,7 +142,8 @@ class CompetitionKimmel2021(AbstractModel):
         "cells cannot act. r_B and k_B, and k_B and γ_B, were not identifiable "
         "(correlations 0.94 and -0.96). The paper prints r_C with misplaced brackets; "
         "the form here is that of the SBML file and of its figure. The source is also "
-        "stochastic, this is its mean. Priors and spreads are ckin's."
+        "stochastic, this is its mean. The tumour has no capacity: after a relapse it "
+        "grows beyond any body. Priors and spreads are ckin's."
     )
 
     def initial(self) -> Cells:
