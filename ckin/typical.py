@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from ckin._types import Float
+from ckin.errors import InputError
 from ckin.library import load_model, load_protocol
 from ckin.model import AbstractModel, name_of
 from ckin.plot import save
@@ -29,19 +30,26 @@ def typical_quantities(
         plan: what is given, to a patient of 60 kg; nothing for a model of one course.
 
     Raises:
-        ArithmeticError: the solver did not come to the end.
+        InputError: the solver did not come to the end.
     """
     empty = event_table((), weight_kg=WEIGHT_KG, inputs=model.inputs)
     events = empty if plan is None else plan.events(WEIGHT_KG, model.inputs)
     path = solve(model, events, time_d)
     if not path.ok:
-        raise ArithmeticError(f"{name_of(model)} could not be solved to {time_d[-1]} d")
+        raise InputError(
+            f"{name_of(model)} could not be solved to day {time_d[-1]:g}: look for "
+            "rates that are too fast, or a state whose `scale` is far too small"
+        )
     found = jax.vmap(model.quantities)(path.states)
     return {name: np.asarray(values) for name, values in found.items()}
 
 
 def draw_typical_course(name_or_path: str, path: str | Path) -> None:
-    """Draw the typical course of a model after one infusion: .png or .svg."""
+    """Draw the typical course of a model after one infusion: .png or .svg.
+
+    Raises:
+        InputError: no such model, one that cannot be solved, a file not writable.
+    """
     model = load_model(name_or_path)
     plan = load_protocol(PROTOCOL) if model.receives else None
     time_d = np.linspace(0.0, FOLLOWED_D, TIMES)
@@ -55,4 +63,7 @@ def draw_typical_course(name_or_path: str, path: str | Path) -> None:
         title=f"{name_of(model)}: typical values",
         note=f"{given}. Computed: nobody was measured.",
     )
-    save(figure, path)
+    try:
+        save(figure, path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror})") from None

@@ -1,5 +1,6 @@
 """The typical course of a model: a panel for each unit that its quantities have."""
 
+import itertools
 from collections.abc import Mapping
 
 import matplotlib
@@ -50,15 +51,15 @@ def typical_course(
         note: under all: what was given, and that nobody was measured.
     """
     quantities = {name: v for name, v in quantities.items() if np.any(v > 0.0)}
-    panels = list(dict.fromkeys(units[name] for name in quantities))
+    panels = list(dict.fromkeys(units[name] for name in quantities)) or ["nothing"]
     width, height = PANEL
     figure = Figure(figsize=(width * len(panels) + MARGIN, height + MARGIN))
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, unit in zip(axes, panels, strict=True):
         shown = {name: v for name, v in quantities.items() if units[name] == unit}
-        top = max(float(np.max(values)) for values in shown.values())
+        top = max((float(np.max(values)) for values in shown.values()), default=1.0)
         floor = top * 10.0**-DECADES
-        for colour, (name, values) in zip(COLOURS, shown.items(), strict=False):
+        for colour, (name, values) in zip(itertools.cycle(COLOURS), shown.items()):
             seen = np.where(values > floor, values, np.nan)
             ax.plot(time_d, seen, color=colour, lw=1.4, label=name.replace("_", " "))
         for product, days in doses.items():
