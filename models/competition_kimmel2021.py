@@ -12,8 +12,9 @@ CAR-T grow only while all T cells together are fewer than K_C, that is after
 lymphodepletion; once N recovers to K_N they die out, whatever antigen is left. A second
 infusion without lymphodepletion does not expand.
 
-Lymphodepletion leaves N_0 normal T cells, the source's start; so does it with CAR-T in
-the same proportion.
+The source starts on the day of infusion, with N_0 normal T cells. Lymphodepletion is τ
+days earlier and leaves what grows to N_0 until then, K_N (N_0/K_N)^exp(r_N τ); of CAR-T
+it leaves the same share.
 """
 
 from collections.abc import Mapping
@@ -89,8 +90,9 @@ class CompetitionKimmel2021(AbstractModel):
     tumour_growth: Scalar = value(
         0.1,
         1.0,
-        "U",
-        f"{FITTED}: a range, 0.01-0.5; the value within it is ckin's",
+        "I",
+        "ckin's within the range of Kimmel 2021, Table 1, 0.01-0.5 (its simulations "
+        "0.105-0.265, BIOMD0000001041 0.01)",
         unit="1/day",
         symbol="r_B",
         doc="growth of the tumour",
@@ -109,8 +111,19 @@ class CompetitionKimmel2021(AbstractModel):
         symbol="N(0)",
         doc="normal T cells before the first event",
     )
-    normal_nadir: Scalar = value(
-        6.0, unit="cells/uL", symbol="N_0", doc="normal T cells after lymphodepletion"
+    normal_depleted: Scalar = value(
+        6.0,
+        unit="cells/uL",
+        symbol="N_0",
+        doc="normal T cells on the day of infusion, after lymphodepletion",
+    )
+    depletion_lead: Scalar = parameter(
+        3.0,
+        unit="day",
+        symbol="τ",
+        doc="days from lymphodepletion to the infusion at which N_0 was counted",
+        checked="U",
+        source="recalled, not read: axicabtagene ciloleucel follows it by three days",
     )
     tumour_0: Scalar = value(
         9.486e10, 1.0, unit="cells", symbol="B_0", doc="tumour at the start (94.86 ml)"
@@ -138,12 +151,15 @@ class CompetitionKimmel2021(AbstractModel):
         "BioModels BIOMD0000001041)"
     )
     caution: ClassVar = (
-        "CAR-T see no antigen here: their growth is room and nothing else, so feeding "
-        "cells cannot act. r_B and k_B, and k_B and γ_B, were not identifiable "
-        "(correlations 0.94 and -0.96). The paper prints r_C with misplaced brackets; "
-        "the form here is that of the SBML file and of its figure. The source is also "
-        "stochastic, this is its mean. The tumour has no capacity: after a relapse it "
-        "grows beyond any body. Priors and spreads are ckin's."
+        "CAR-T see no antigen here: their growth is room and nothing else, so "
+        "feeding cells cannot act. r_B and k_B, and k_B and γ_B, were not "
+        "identifiable (correlations 0.94 and -0.96). The source has no "
+        "lymphodepletion, only the count after it: CAR-T infused sooner than τ "
+        "after it expand more here than anyone measured, and those of an earlier "
+        "cycle grow in those days too, so that lymphodepletion alone revives them "
+        "(the paper deems it possible). The source is also stochastic, this is its "
+        "mean. The tumour has no capacity: after a relapse it grows beyond any "
+        "body. Priors and spreads are ckin's."
     )
 
     def initial(self) -> Cells:
@@ -151,8 +167,11 @@ class CompetitionKimmel2021(AbstractModel):
         return Cells(self.normal_0, jnp.zeros(()), self.tumour_0)
 
     def lymphodeplete(self, y: Cells) -> Cells:
-        """Normal T cells down to their nadir, CAR-T in proportion."""
-        left = jnp.minimum(self.normal_nadir / y.normal, 1.0)
+        """Normal T cells down to what is N_0 after τ days, CAR-T in proportion."""
+        # Gompertz: ln(N/K_N) shrinks by exp(-r_N τ) until the infusion.
+        back = jnp.exp(self.normal_growth * self.depletion_lead)
+        share = (self.normal_depleted / self.normal_capacity) ** back
+        left = jnp.minimum(self.normal_capacity * share / y.normal, 1.0)
         return y._replace(normal=left * y.normal, cart=left * y.cart)
 
     def vector_field(self, t: Scalar, y: Cells, inputs: Mapping[str, Scalar]) -> Cells:

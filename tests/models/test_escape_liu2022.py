@@ -34,15 +34,44 @@ OF_RESPONSE = {
 def test_the_course_is_that_of_the_transcription(response: bool):
     values = RESPONSE if response else {}
     given = 16.46 if response else 0.3
-    theirs = {OF_RESPONSE[name]: value for name, value in values.items()}
-    # 1e-9 by µL for each cell given.
-    found = states_of(MODEL.with_values(**values), DAYS, given / 1e-9)
+    theirs = {OF_RESPONSE[name]: values[name] for name in values if name != "per_cell"}
+    found = states_of(MODEL.with_values(**values), DAYS, 3e8)
     expected = by_roadrunner("LIU2022", DAYS, N=given, **theirs)
     for ours, name in NAMES.items():
         # CVODE holds 1e-12 by µL and blasts fall to 1e-7 before they return.
         np.testing.assert_allclose(
             found[ours], expected[name], rtol=1e-5, atol=1e-5, err_msg=ours
         )
+
+
+@pytest.mark.parametrize(("values", "infused"), [({}, 0.3), (RESPONSE, 16.46)])
+def test_the_same_dose_reaches_the_start_of_each_published_set(values, infused):
+    start = states_of(MODEL.with_values(**values), np.array([0.0]), 3e8)
+    assert start["infused"][0] == pytest.approx(infused)
+    assert start["activated"][0] == 0.0
+
+
+def test_activated_car_t_double_in_half_a_day_among_the_first_blasts():
+    # 1.7 × 17212.23/(17212.23 + 827.08) - 0.04 = 1.5821 a day.
+    y = MODEL.initial()._replace(activated=jnp.ones(()))
+    assert np.log(2.0) / slopes_of(MODEL, y)["activated"] == pytest.approx(
+        0.4381, rel=1e-3
+    )
+
+
+def test_each_kind_of_blast_stops_growing_at_the_capacity_of_its_own():
+    y = MODEL.initial()._replace(
+        blasts=jnp.asarray(19988.53), escaped=jnp.asarray(19988.53)
+    )
+    slopes = slopes_of(MODEL, y)
+    assert slopes["blasts"] == pytest.approx(0.0, abs=1e-9)
+    assert slopes["escaped"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_qpcr_reads_one_copy_for_each_activated_cell_among_4000():
+    y = MODEL.initial()._replace(activated=jnp.asarray(4.0), infused=jnp.asarray(9.0))
+    # 151,500 nucleated cells in a µg, one in a thousand activated CAR-T.
+    assert float(MODEL.quantities(y)["copies_per_ug"]) == pytest.approx(151.5, rel=0.01)
 
 
 def test_cd19_negative_blasts_take_over_where_they_were_there():
