@@ -27,10 +27,6 @@ from ckin.protocol import (
 )
 
 
-# Formats of a figure, by the ending of its file.
-FIGURES = (".png", ".svg")
-
-
 def protocol_table(shown: Mapping[str, Protocol] | None = None) -> Table:
     """Protocols, one line each; the shipped ones when none are given."""
     table = Table(title="Protocols", title_justify="left")
@@ -73,7 +69,7 @@ def draw_calendar(name_or_path: str | None, path: Path) -> None:
     Raises:
         InputError: as `protocol_card`; or a file that is neither `.png` nor `.svg`.
     """
-    from ckin.plot import dose_calendar, save
+    from ckin.plot import FIGURES, dose_calendar, save
 
     if path.suffix.lower() not in FIGURES:
         raise InputError(f"--out {path}: a figure is a file in {' or '.join(FIGURES)}")

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from ckin.card import Card, Listing
 from ckin.errors import InputError
+from ckin.writing import writing
 
 
 # Of a table's column in LaTeX: what runs on is wrapped, the rest is as wide as it is.
@@ -116,10 +117,8 @@ def write_card(card: Card, path: Path) -> None:
             f"{path}: a card is written as {' or '.join(FORMS)}, a "
             "course drawn as .png or .svg"
         )
-    try:
+    with writing(path):
         path.write_text(FORMS[path.suffix](card), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror})") from None
 
 
 def _blocks(text: str) -> list[tuple[str, bool]]:

@@ -57,9 +57,11 @@ def open_units(model: AbstractModel) -> list[str]:
     """
     infos = {**parameters(model), **states(model)}
     bases = sorted({base for info in infos.values() for base in dimensions(info.unit)})
+    y = _drawn(model)
+    slopes = {day: _slopes(model, y, day) for day in _days(model)}
     found: dict[str, list[str]] = {}
     for base in bases:
-        for name in _changed(model, base):
+        for name in _changed(model, base, y, slopes):
             found.setdefault(name, []).append(base)
     return [
         f"units: the slope of {name} is not in {states(model)[name].unit}/day: count "
@@ -150,8 +152,17 @@ def _never_written(model: AbstractModel) -> list[str]:
     ]
 
 
-def _changed(model: AbstractModel, base: str) -> list[str]:
-    """States whose slope does not follow when `base` is counted in another unit."""
+def _changed(
+    model: AbstractModel, base: str, y, slopes: dict[float, Slopes]
+) -> list[str]:
+    """States whose slope does not follow when `base` is counted in another unit.
+
+    Args:
+        model: the model.
+        base: what is counted in another unit.
+        y: states, arrays of shape (draws,).
+        slopes: the model's slopes at `y` on each day.
+    """
 
     def factor(unit: str) -> float:
         return STRETCH ** dimensions(unit).get(base, 0)
@@ -163,7 +174,6 @@ def _changed(model: AbstractModel, base: str) -> list[str]:
             for name, info in parameters(model).items()
         }
     )
-    y = _drawn(model)
     counted = type(y)(
         *(
             value * factor(info.unit)
@@ -171,8 +181,7 @@ def _changed(model: AbstractModel, base: str) -> list[str]:
         )
     )
     wrong = set()
-    for day in _days(model):
-        before = _slopes(model, y, day)
+    for day, before in slopes.items():
         after = _slopes(other, counted, day * factor("day"))
         for name, info in infos.items():
             expected = before[name] * factor(info.unit) / factor("day")

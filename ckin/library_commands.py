@@ -29,6 +29,7 @@ def models(
     """List the models, or show the card of one."""
     from ckin.card import card, model_listing
     from ckin.card_forms import listing_on_terminal, on_terminal, write_card
+    from ckin.plot import FIGURES
     from ckin.typical import draw_typical_course
 
     with explained():
@@ -38,7 +39,7 @@ def models(
             out.print(listing_on_terminal(model_listing()))
             return
         found = card(name)
-        if out_file is not None and out_file.suffix in (".png", ".svg"):
+        if out_file is not None and out_file.suffix.lower() in FIGURES:
             draw_typical_course(name, out_file)
         elif out_file is not None:
             write_card(found, out_file)

@@ -13,6 +13,7 @@ from ckin.plot import save
 from ckin.plot.typical import typical_course
 from ckin.protocol import Protocol, event_table
 from ckin.solve import solve
+from ckin.writing import writing
 
 
 PROTOCOL, WEIGHT_KG = "szcart01-cart1", 60.0
@@ -63,7 +64,5 @@ def draw_typical_course(name_or_path: str, path: str | Path) -> None:
         title=f"{name_of(model)}: typical values",
         note=f"{given}. Computed: nobody was measured.",
     )
-    try:
+    with writing(path):
         save(figure, path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror})") from None

@@ -8,7 +8,7 @@ Run it after a change of a model; a test holds the pages to the files.
 from pathlib import Path
 
 from ckin import runtime
-from ckin.card import card
+from ckin.card import card, model_listing
 from ckin.card_forms import as_markdown
 from ckin.library import list_models
 from ckin.typical import draw_typical_course
@@ -29,7 +29,9 @@ def page(name: str) -> str:
 
 def index() -> str:
     """The list of all."""
-    lines = [f"- [{name}]({name}.md): {card(name).headline}" for name in list_models()]
+    lines = [
+        f"- [{name}]({name}.md): {what}" for name, what, *_ in model_listing().rows
+    ]
     return "\n".join(
         [
             "# Models",

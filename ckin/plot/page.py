@@ -12,6 +12,8 @@ from matplotlib.patches import Rectangle
 
 SYNTHETIC = "SYNTHETIC DATA – not trial results"
 TIME_LABEL = "days from first infusion"
+# How the name of a figure ends.
+FIGURES = (".png", ".svg")
 
 # Okabe and Ito's palette, which colour-blind readers tell apart.
 BLUE, SKY, ORANGE, GREEN = "#0072B2", "#56B4E9", "#E69F00", "#009E73"

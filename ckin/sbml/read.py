@@ -142,32 +142,28 @@ def _model(path: Path) -> Any:
 def _refuse(model: Any, path: Path) -> None:
     """What ckin's models cannot say."""
     found = []
-    for i in range(model.getNumEvents()):
-        name = model.getEvent(i).getId() or f"number {i + 1}"
+    for number, event in enumerate(_all(model.getListOfEvents()), start=1):
         found.append(
-            f"event {name}: doses belong into a protocol (`ckin new-protocol`), a "
-            "switch of the equations into `switch_times` of a model file"
+            f"event {event.getId() or f'number {number}'}: doses belong into a "
+            "protocol (`ckin new-protocol`), a switch of the equations into "
+            "`switch_times` of a model file"
         )
-    for i in range(model.getNumRules()):
-        if model.getRule(i).isAlgebraic():
+    for rule in _all(model.getListOfRules()):
+        if rule.isAlgebraic():
             found.append("an algebraic rule: solve it for a variable first")
-    for i in range(model.getNumCompartments()):
-        compartment = model.getCompartment(i)
+    for compartment in _all(model.getListOfCompartments()):
         if model.getRule(compartment.getId()) is not None:
             found.append(f"compartment {compartment.getId()} changes its size")
-    for i in range(model.getNumInitialAssignments()):
-        symbol = model.getInitialAssignment(i).getSymbol()
+    for assignment in _all(model.getListOfInitialAssignments()):
+        symbol = assignment.getSymbol()
         found.append(f"the start of {symbol} is computed of what is not known then")
-    for i in range(model.getNumSpecies()):
-        if model.getSpecies(i).isSetConversionFactor() or model.isSetConversionFactor():
-            found.append(
-                f"species {model.getSpecies(i).getId()} has a conversion factor"
-            )
-    for i in range(model.getNumReactions()):
-        reaction = model.getReaction(i)
+    for species in _all(model.getListOfSpecies()):
+        if species.isSetConversionFactor() or model.isSetConversionFactor():
+            found.append(f"species {species.getId()} has a conversion factor")
+    for reaction in _all(model.getListOfReactions()):
         if reaction.getKineticLaw() is None:
             found.append(f"reaction {reaction.getId()} has no rate")
-        if not all(_plain(one) for one in _taking_part(reaction)):
+        if not all(_plain(one) for side in _sides(reaction) for one in side):
             found.append(f"reaction {reaction.getId()} has a stoichiometry that varies")
     if model.getNumSpecies() + model.getNumRules() == 0:
         found.append("nothing in it changes: no species and no rules")
@@ -175,10 +171,14 @@ def _refuse(model: Any, path: Path) -> None:
         raise InputError("\n".join(f"{path}: {one}" for one in found))
 
 
-def _taking_part(reaction: Any) -> list[Any]:
-    """References to species on either side of a reaction."""
-    sides = reaction.getListOfReactants(), reaction.getListOfProducts()
-    return [side.get(i) for side in sides for i in range(side.size())]
+def _all(listed: Any) -> list[Any]:
+    """What is in a list of libsbml, which does not end by itself."""
+    return [listed.get(i) for i in range(listed.size())]
+
+
+def _sides(reaction: Any) -> tuple[list[Any], list[Any]]:
+    """References to the species that a reaction takes, and to those it makes."""
+    return _all(reaction.getListOfReactants()), _all(reaction.getListOfProducts())
 
 
 def _plain(reference: Any) -> bool:
@@ -221,19 +221,18 @@ class _Reader:
 
     def __init__(self, model: Any, path: Path, time_unit: str):
         self.model, self.path, self.time_unit = model, path, time_unit
-        rules = [model.getRule(i) for i in range(model.getNumRules())]
+        rules = _all(model.getListOfRules())
         self.assigned = {r.getVariable(): r for r in rules if r.isAssignment()}
         self.rated = {r.getVariable(): r for r in rules if r.isRate()}
+        self.reactions = _all(model.getListOfReactions())
         self.things = {
             thing.getId(): thing
             for listed in (model.getListOfSpecies(), model.getListOfParameters())
-            for thing in (listed.get(i) for i in range(listed.size()))
+            for thing in _all(listed)
         }
         self.sizes = {
             one.getId(): one.getSize() if one.isSetSize() else 1.0
-            for one in (
-                model.getCompartment(i) for i in range(model.getNumCompartments())
-            )
+            for one in _all(model.getListOfCompartments())
         }
         self.changing = [name for name in self.things if self._changes(name)]
         self.names = {"time": "t" if time_unit == "day" else "time"}
@@ -264,11 +263,7 @@ class _Reader:
 
     def _refuse_twins(self) -> None:
         """Two identifiers that are one name in Python."""
-        reactions = self.model.getListOfReactions()
-        every = [
-            *self.things,
-            *(reactions.get(i).getId() for i in range(reactions.size())),
-        ]
+        every = [*self.things, *(reaction.getId() for reaction in self.reactions)]
         plain = [python_name(name) for name in every]
         for name, own in zip(every, plain, strict=True):
             if plain.count(own) > 1:
@@ -318,15 +313,11 @@ class _Reader:
     def _slope(self, name: str) -> str:
         """Sum of rates times stoichiometry, by the size of the room where it counts."""
         text = ""
-        for i in range(self.model.getNumReactions()):
-            reaction = self.model.getReaction(i)
+        for reaction in self.reactions:
             net = sum(
                 sign * one.getStoichiometry()
-                for sign, listed in (
-                    (-1.0, reaction.getListOfReactants()),
-                    (1.0, reaction.getListOfProducts()),
-                )
-                for one in (listed.get(j) for j in range(listed.size()))
+                for sign, side in zip((-1.0, 1.0), _sides(reaction), strict=True)
+                for one in side
                 if one.getSpecies() == name
             )
             if net:
@@ -343,27 +334,19 @@ class _Reader:
         return text if whole else f"({text}) / {size!r}"
 
     def _reactions(self) -> tuple[Reaction, ...]:
-        found = []
-        for i in range(self.model.getNumReactions()):
-            reaction = self.model.getReaction(i)
-            sides = [
-                " + ".join(listed.get(j).getSpecies() for j in range(listed.size()))
-                for listed in (
-                    reaction.getListOfReactants(),
-                    reaction.getListOfProducts(),
-                )
-            ]
-            found.append(
-                Reaction(
-                    python_name(reaction.getId()),
-                    self._source(
-                        reaction.getKineticLaw().getMath(),
-                        f"rate of {reaction.getId()}",
-                    ),
-                    " -> ".join(sides).strip(),
-                )
+        return tuple(
+            Reaction(
+                python_name(reaction.getId()),
+                self._source(
+                    reaction.getKineticLaw().getMath(), f"rate of {reaction.getId()}"
+                ),
+                " -> ".join(
+                    " + ".join(one.getSpecies() for one in side)
+                    for side in _sides(reaction)
+                ).strip(),
             )
-        return tuple(found)
+            for reaction in self.reactions
+        )
 
     def _in_order(self) -> tuple[Assigned, ...]:
         """Assignments so that each needs only those before it."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from ckin.errors import InputError, did_you_mean
 from ckin.protocol import PRODUCTS
 from ckin.sbml.read import PER_DAY, SbmlModel, read_sbml
+from ckin.writing import refuse_to_write_over, writing
 
 
 WIDTH = 88
@@ -34,16 +35,11 @@ def import_sbml(
         InputError: as `read_sbml`; a product or a species that is not there; a file
             that exists or cannot be written.
     """
-    if out_file.suffix != ".py":
-        raise InputError(f"{out_file}: a model file ends in .py")
-    if out_file.exists():
-        raise InputError(f"{out_file} exists and is left as it is; choose another name")
+    refuse_to_write_over(out_file, "model", ".py")
     read = read_sbml(path, time_unit)
     text = model_file(read, _entered(read, receives))
-    try:
+    with writing(out_file):
         out_file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{out_file} cannot be written ({error.strerror})") from None
     return read
 
 

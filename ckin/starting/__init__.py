@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from ckin.errors import InputError
+from ckin.writing import refuse_to_write_over, writing
 
 
 def write_starting_file(template: str, path: Path) -> None:
@@ -19,11 +19,6 @@ def write_starting_file(template: str, path: Path) -> None:
         InputError: a path with another ending, one that exists or cannot be written.
     """
     source = Path(__file__).resolve().parent / template
-    if path.suffix != source.suffix:
-        raise InputError(f"{path}: a {source.stem} file ends in {source.suffix}")
-    if path.exists():
-        raise InputError(f"{path} exists and is left as it is; choose another name")
-    try:
+    refuse_to_write_over(path, source.stem, source.suffix)
+    with writing(path):
         path.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror})") from None

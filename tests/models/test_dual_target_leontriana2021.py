@@ -1,17 +1,15 @@
 """The dual-target model against BioModels and its own thresholds."""
 
-import importlib
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ckin.models.dual_target_leontriana2021 import SETTINGS  # pyright: ignore[reportMissingImports]
 from transcribed import by_roadrunner, slopes_of, states_of
 
 from ckin.library import load_model
 
 
 MODEL = load_model("dual_target_leontriana2021")
-SETTINGS = importlib.import_module("ckin.models.dual_target_leontriana2021").SETTINGS
 DAYS = np.linspace(0.0, 100.0, 51)
 
 

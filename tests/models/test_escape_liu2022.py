@@ -1,17 +1,16 @@
 """Liu 2022: both example sets by libroadrunner, escape, and thresholds by hand."""
 
-import importlib
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ckin.models.escape_liu2022 import SETTINGS  # pyright: ignore[reportMissingImports]
 from transcribed import by_roadrunner, slopes_of, states_of
 
 from ckin.library import load_model
 
 
 MODEL = load_model("escape_liu2022")
-RESPONSE = importlib.import_module("ckin.models.escape_liu2022").SETTINGS["response"]
+RESPONSE = SETTINGS["response"]
 DAYS = np.linspace(0.0, 180.0, 91)
 NAMES = {"blasts": "B", "activated": "A", "infused": "N", "escaped": "E"}
 OF_RESPONSE = {

@@ -1,17 +1,15 @@
 """CARTmath: the course by libroadrunner, thresholds by hand, memory that comes back."""
 
-import importlib
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ckin.models.memory_barros2021 import SETTINGS  # pyright: ignore[reportMissingImports]
 from transcribed import by_roadrunner, slopes_of, states_of
 
 from ckin.library import load_model
 
 
 MODEL = load_model("memory_barros2021")
-SETTINGS = importlib.import_module("ckin.models.memory_barros2021").SETTINGS
 DAYS = np.linspace(0.0, 60.0, 61)
 RAJI_NAMES = {
     "growth": "phi",

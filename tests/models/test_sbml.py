@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import antimony
 import jax
 import numpy as np
 import pytest
-import roadrunner
-from transcribed import FOLDER, TIGHT, sbml, states_of
+from transcribed import FOLDER, as_sbml, course_of, sbml, states_of
 from typer.testing import CliRunner
 
 from ckin.cli import app
@@ -17,12 +15,6 @@ from ckin.library import load_model
 from ckin.protocol import event_table
 from ckin.sbml import import_sbml, read_sbml
 from ckin.solve import Solver, solve
-
-
-def as_sbml(text: str) -> str:
-    antimony.clearPreviousLoads()
-    assert antimony.loadAntimonyString(text) >= 0, antimony.getLastError()
-    return str(antimony.getSBMLString(antimony.getMainModuleName()))
 
 
 def imported(text: str, folder: Path, **words):
@@ -35,17 +27,6 @@ def imported(text: str, folder: Path, **words):
     return load_model(target)
 
 
-def simulated(text: str, times: np.ndarray) -> dict[str, np.ndarray]:
-    """Every species by libroadrunner, as its symbol means it."""
-    runner = roadrunner.RoadRunner(text)
-    runner.getIntegrator().setValue("relative_tolerance", TIGHT)
-    runner.getIntegrator().setValue("absolute_tolerance", 1e-12)
-    names = list(runner.model.getFloatingSpeciesIds())
-    runner.timeCourseSelections = ["time", *(f"[{name}]" for name in names)]
-    found = np.asarray(runner.simulate(times=times.tolist()))
-    return {name: found[:, 1 + column] for column, name in enumerate(names)}
-
-
 TRANSCRIBED = sorted(path.stem for path in FOLDER.glob("*.ant"))
 # Those with a switch at an event, which is refused (test below).
 SWITCHED = {"BIOMD0000001025"}
@@ -56,7 +37,7 @@ def test_a_transcription_runs_imported_as_by_libroadrunner(name: str, tmp_path: 
     model = imported(sbml(name), tmp_path)
     assert faults(model) == []
     times = np.linspace(0.0, 9.0, 19)
-    found, expected = states_of(model, times), simulated(sbml(name), times)
+    found, expected = states_of(model, times), course_of(sbml(name), times)
     for species, values in expected.items():
         # Two solvers at 1e-10 a step, over a few hundred steps.
         scale = np.max(np.abs(values))
@@ -95,7 +76,7 @@ def test_rules_functions_and_compartments_mean_what_they_mean_in_sbml(tmp_path: 
     model = imported(text, tmp_path)
     # The switch of `piecewise` at day 3 is in the equations, not in `switch_times`.
     times = np.linspace(0.0, 2.5, 11)
-    found, expected = states_of(model, times), simulated(text, times)
+    found, expected = states_of(model, times), course_of(text, times)
     for name in ("A", "B"):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-6, atol=1e-9)
     # D is an amount for its formulas; what roadrunner shows in brackets is by volume.

@@ -22,25 +22,34 @@ FOLDER = Path(__file__).parent / "antimony"
 TIGHT = 1e-10
 
 
-@functools.cache
-def sbml(name: str) -> str:
-    """SBML of `antimony/NAME.ant`."""
+def as_sbml(text: str) -> str:
+    """SBML of a model in Antimony."""
     antimony.clearPreviousLoads()
-    text = (FOLDER / f"{name}.ant").read_text()
     if antimony.loadAntimonyString(text) < 0:
-        raise ValueError(f"{name}.ant: {antimony.getLastError()}")
+        raise ValueError(antimony.getLastError())
     return str(antimony.getSBMLString(antimony.getMainModuleName()))
 
 
+@functools.cache
+def sbml(name: str) -> str:
+    """SBML of `antimony/NAME.ant`."""
+    return as_sbml((FOLDER / f"{name}.ant").read_text())
+
+
 def by_roadrunner(name: str, time_d: np.ndarray, **changed: float):
+    """`course_of` a transcription, by the file's name without `.ant`."""
+    return course_of(sbml(name), time_d, **changed)
+
+
+def course_of(text: str, time_d: np.ndarray, **changed: float):
     """Every species at `time_d` by name, arrays of shape (times,).
 
     Args:
-        name: transcription, the file's name without `.ant`.
+        text: the model, as SBML.
         time_d: increasing times, the first of them 0.
         changed: other values of its parameters or initial amounts.
     """
-    runner = roadrunner.RoadRunner(sbml(name))
+    runner = roadrunner.RoadRunner(text)
     integrator = runner.getIntegrator()
     integrator.setValue("relative_tolerance", TIGHT)
     integrator.setValue("absolute_tolerance", 1e-12)
