@@ -132,7 +132,10 @@ class _Writer:
         if kind == "AST_FUNCTION_ROOT":
             degree, value = written if len(written) == 2 else ("2.0", *written)
             square = float(parts[0].getValue()) == 2.0 if len(written) == 2 else True
-            return f"jnp.sqrt({value})" if square else f"({value}) ** (1.0 / {degree})"
+            # In brackets: what is around it takes a function's value for one thing.
+            return (
+                f"jnp.sqrt({value})" if square else f"(({value}) ** (1.0 / ({degree})))"
+            )
         if kind == "AST_FUNCTION_PIECEWISE":
             pieces = list(zip(written[::2], written[1::2], strict=False))
             otherwise = written[-1] if len(written) % 2 else "jnp.nan"

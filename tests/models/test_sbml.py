@@ -97,6 +97,28 @@ def test_a_name_that_a_model_file_has_already_is_changed(tmp_path: Path):
     assert float(slopes[0]) == pytest.approx(-21.0)
 
 
+FORMULAS = {
+    "root(3, x)^2": 5.0 ** (2.0 / 3.0),
+    "x^root(3, z)": 5.0 ** (2.0 ** (1.0 / 3.0)),
+    "root(x + z, 9)": 9.0 ** (1.0 / 7.0),
+    "-x^2 + 30 - (z - x)": 8.0,
+    "(-x)^2 / (z * x)": 2.5,
+    "(x^z)^z": 625.0,
+    "z^(z^x)": 2.0**32,
+    "z^-x": 2.0**-5,
+    "log10(x * 20) / 2": 1.0,
+    "max(x, z, 7) - min(x, z)": 5.0,
+}
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_a_formula_has_its_value(formula: str, tmp_path: Path):
+    text = as_sbml(f"model m; species A; -> A; {formula}; A = 1; x = 5; z = 2; end")
+    model = imported(text, tmp_path)
+    slope = model.vector_field(jax.numpy.ones(()), model.initial(), {})[0]
+    assert float(slope) == pytest.approx(FORMULAS[formula], rel=1e-12)
+
+
 def test_time_of_the_file_becomes_days(tmp_path: Path):
     text = as_sbml("model m; species A; A -> ; 0.05 * A; A = 2; end")
     model = imported(text, tmp_path, time_unit="hour")
