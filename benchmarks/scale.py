@@ -14,15 +14,13 @@ Python and JAX (about 400 MB) included. Compilation is in `compile_s` alone. Lin
 
 import argparse
 import json
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from alone import alone, median_s, peak_mb, since
 
 
 PATIENTS = (10, 100, 1000, 10_000)
@@ -30,19 +28,6 @@ PATIENTS = (10, 100, 1000, 10_000)
 LARGE = 100
 CHAINS = 4
 CROWD_DAYS = (*range(1, 29), 42, 56, 60, 63, 70, 77, 84, 112, 140, 168)
-
-
-def median_s(run, repeats: int) -> float:
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - began)
-    return float(np.median(times))
-
-
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
 def measured(n: int, model: str, transitions: int) -> dict[str, Any]:
@@ -67,12 +52,12 @@ def measured(n: int, model: str, transitions: int) -> dict[str, Any]:
     people = virtual_patients(jax.random.key(0), plan, n, follow_up_days=(91.0, 182.0))
     began = time.perf_counter()
     made = simulate(jax.random.key(1), whole, people, sigma=0.5)
-    found: dict[str, Any] = {"patients": n, "simulate_once_s": _since(began)}
+    found: dict[str, Any] = {"patients": n, "simulate_once_s": since(began)}
     from_day = whole.model.described_from_d
     data = made.dataset.between_days(from_day, 1e9, "what the model describes")
     began = time.perf_counter()
     packed = pack(data, whole)
-    found["pack_s"] = _since(began)
+    found["pack_s"] = since(began)
 
     density = make_density(whole, packed)
     point = density.start, jnp.zeros(density.eta_shape)
@@ -83,15 +68,15 @@ def measured(n: int, model: str, transitions: int) -> dict[str, Any]:
     gradient = jax.jit(one)
     began = time.perf_counter()
     jax.block_until_ready(gradient(*point))
-    found["compile_s"] = _since(began)
+    found["compile_s"] = since(began)
     found["gradient_s"] = median_s(lambda: jax.block_until_ready(gradient(*point)), 5)
 
     began = time.perf_counter()
     result = fit(data, whole, method="map", draws=50)
-    found["fit_first_s"] = _since(began)
+    found["fit_first_s"] = since(began)
     began = time.perf_counter()
     result = fit(data, whole, method="map", draws=50)
-    found["fit_s"] = _since(began)
+    found["fit_s"] = since(began)
 
     from ckin.inference.geometry import first_geometry
     from ckin.inference.laplace import fit_laplace
@@ -101,7 +86,7 @@ def measured(n: int, model: str, transitions: int) -> dict[str, Any]:
     warm_up(result.density, chains, transitions)
     began = time.perf_counter()
     after = warm_up(result.density, chains, transitions)
-    found["nuts_s"] = _since(began)
+    found["nuts_s"] = since(began)
     found["nuts_gradients"] = after.leapfrogs
     found["nuts_s_per_gradient"] = found["nuts_s"] / after.leapfrogs
     return found | {"peak_mb": peak_mb()}
@@ -132,14 +117,10 @@ def crowded(n: int, folder: Path) -> dict[str, Any]:
         "failed": crowd.failed,
         "error_log10": crowd.error_log10,
         "simulate_s": crowd.seconds,
-        "with_compilation_s": _since(began),
+        "with_compilation_s": since(began),
         "file_mb": crowd.path.stat().st_size / 2**20,
         "peak_mb": peak_mb(),
     }
-
-
-def _since(began: float) -> float:
-    return time.perf_counter() - began
 
 
 def exponents(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -153,16 +134,6 @@ def exponents(rows: list[dict[str, Any]]) -> dict[str, float]:
         name: float(np.polyfit(n, np.log([row[name] for row in large]), 1)[0])
         for name in names
     }
-
-
-def alone(*arguments: str) -> dict[str, Any]:
-    """This script in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, __file__, *arguments], capture_output=True, text=True
-    )
-    if done.returncode:
-        sys.exit(done.stderr)
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
@@ -186,13 +157,13 @@ def main() -> None:
     shared = ("--model", args.model, "--transitions", str(args.transitions))
     rows = []
     for n in args.patients:
-        rows.append(alone("--one", str(n), *shared))
+        rows.append(alone(__file__, "--one", str(n), *shared))
         print(json.dumps(rows[-1]), flush=True)
     result: dict[str, Any] = {"model": args.model, "sizes": rows}
     result["exponent"] = exponents(rows)
     print(json.dumps(result["exponent"]), flush=True)
     if args.crowd:
-        result["crowd"] = alone("--crowd", str(args.crowd), "--patients")
+        result["crowd"] = alone(__file__, "--crowd", str(args.crowd), "--patients")
         print(json.dumps(result["crowd"]))
     if args.json:
         args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
