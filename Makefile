@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # More arguments for pytest, e.g. PYTEST_ARGS="-k units -x".
 PYTEST_ARGS ?=
 PYTEST := $(BIN)/pytest -n 2
+# Laws that draw cheap examples: the slow tier draws ten times as many.
+LAWS_IN_BULK := tests/dataset tests/metrics $(wildcard tests/test_protocol*.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow lint format clean
@@ -20,6 +22,7 @@ test: lint  ## lint, types and the fast tests (minutes)
 
 test-slow: $(VENV)/installed-dev  ## calibration and the laws in bulk
 	$(PYTEST) -m slow $(PYTEST_ARGS)
+	$(PYTEST) --hypothesis-profile bulk $(LAWS_IN_BULK) $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-dev  ## ruff, import layers, types
 	$(BIN)/ruff check .

@@ -22,7 +22,10 @@ import ckin  # noqa: E402
 assert jnp.zeros(()).dtype == "float64", f"{ckin.__name__} switches 64-bit floats on"
 
 # A red test must be red again on the next machine: no deadline, no random seed.
-hypothesis.settings.register_profile("ckin", deadline=None, derandomize=True)
+# The slow tier draws more of the same (`make test-slow`).
+steady = {"deadline": None, "derandomize": True}
+hypothesis.settings.register_profile("ckin", max_examples=40, **steady)
+hypothesis.settings.register_profile("bulk", max_examples=400, **steady)
 hypothesis.settings.load_profile("ckin")
 
 EXTERNAL = "CKIN_EXTERNAL_DATA"

@@ -90,10 +90,11 @@ def test_without_scatter_counts_are_poisson():
     "law",
     [
         pytest.param(COUNTS, id="counts"),
-        # A minute to compile.
-        pytest.param(PARTITIONS, id="partitions", marks=pytest.mark.slow),
+        pytest.param(PARTITIONS, id="partitions"),
     ],
 )
+# A minute to compile.
+@pytest.mark.slow
 def test_gradients_are_those_of_finite_differences(law, below):
     sampled = Sampled(2.0, 20_000.0)
 

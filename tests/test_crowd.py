@@ -83,6 +83,7 @@ def test_the_grid_is_checked_and_the_file_says_what_it_is(tmp_path):
     assert data["reading"].attrs["units"] == "copies/ug"
 
 
+@pytest.mark.slow
 def test_a_patient_who_cannot_be_solved_is_nan_and_counted(tmp_path):
     wild = population(made(Hunt), QPCR, omega={"growth": 200.0})
     result = simulate_crowd(

@@ -155,6 +155,7 @@ def test_samples_are_told_one_by_one_as_in_the_density(doubtful):
     )
 
 
+@pytest.mark.slow
 def test_quadratics_pull_at_curves_as_the_likelihood_does(doubtful):
     density, _ = doubtful
     hyper = density.hyper(density.start)
@@ -196,6 +197,7 @@ def test_the_doubt_about_a_curve_reaches_the_parameters(doubtful, approximated):
     assert alone + 0.3 * most < of_wells < alone + 1.2 * most
 
 
+@pytest.mark.slow
 def test_curves_that_are_known_leave_what_readings_say():
     density, of_readings = posed(WELL_KNOWN)
     wells, readings = (
