@@ -104,12 +104,9 @@ def simulate(
             coefficient of no covariate effect of `population`.
     """
     assays = {assay.name: assay for assay in population.assays}
-    whole = tuple(_to_be_read(patient, assays) for patient in patients)
-    units = {
-        name: population.model.units[assay.quantity] for name, assay in assays.items()
-    }
     spread = dict(sigma) if isinstance(sigma, Mapping) else dict.fromkeys(assays, sigma)
-    blank = Dataset("simulated", whole, units, True, (), "")
+    blank = unread(population, patients)
+    whole, units = blank.patients, blank.units
     data = pack(blank, population)
     key_eta, key_error = jax.random.split(key)
     eta = normals(key_eta, jnp.arange(data.n_patients), (len(population.vary),))
@@ -146,6 +143,20 @@ def simulate(
         parameters=dict(zip(population.estimate, drawn[kept].T, strict=True)),
         failed=failed,
     )
+
+
+def unread(population: Population, patients: Sequence[Patient]) -> Dataset:
+    """Patients whose samples are yet to be read, as a data set.
+
+    Raises:
+        InputError: a patient without samples or with samples of another assay.
+    """
+    assays = {assay.name: assay for assay in population.assays}
+    whole = tuple(_to_be_read(patient, assays) for patient in patients)
+    units = {
+        name: population.model.units[assay.quantity] for name, assay in assays.items()
+    }
+    return Dataset("simulated", whole, units, True, (), "")
 
 
 def virtual_patients(

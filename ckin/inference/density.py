@@ -7,6 +7,7 @@ Every engine evaluates the same `log_density`; what engines add is only geometry
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpyro.distributions as dist
 from jax.flatten_util import ravel_pytree
 from numpyro import handlers
 from numpyro.distributions import biject_to
@@ -126,6 +127,12 @@ def _sites(population: Population, data: Packed) -> dict:
         for name, site in trace.items()
         if site["type"] == "sample" and not site["is_observed"]
     }
+
+
+def prior_sites(density: Density) -> dict[str, dist.Distribution]:
+    """Prior of each population parameter, by name."""
+    sites = _sites(density.population, density.data)
+    return {name: sites[name]["fn"] for name in density.names}
 
 
 def make_density(

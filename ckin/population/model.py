@@ -106,12 +106,14 @@ def log_readings(
     """Natural log of error-free readings of every patient, and who was solved.
 
     The readings of a patient who was not solved are 0, with a gradient of 0. On the
-    grid they can be differentiated in reverse mode only.
+    grid they can be differentiated in reverse mode, unless the solver is for forward
+    mode (`Solver.forward`).
     """
+    backward = solver is None or not (solver.forward or solver.method is not None)
 
     def each(phi, known, events, grid, time_d, after, which):
         whole = (population, solver, known, events, grid, time_d, after, which)
-        if population.on_grid and (solver is None or solver.method is None):
+        if population.on_grid and backward:
             return _guarded(phi, whole)
         return _patient_readings(phi, whole)
 

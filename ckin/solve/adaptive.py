@@ -44,7 +44,8 @@ class Solver(eqx.Module):
         rtol: relative tolerance per step.
         atol: absolute tolerance per step, of log states and of scaled cells.
         max_steps: steps per piece after which the solve has failed.
-        adjoint: diffrax adjoint; the default is for reverse mode.
+        adjoint: diffrax adjoint; the default is for reverse mode, and
+            `diffrax.ForwardMode()` for forward mode, on the grid as well.
         first_step_d: first step tried in every piece, days.
     """
 
@@ -54,6 +55,11 @@ class Solver(eqx.Module):
     max_steps: int = eqx.field(static=True, default=MAX_STEPS)
     adjoint: dfx.AbstractAdjoint = dfx.RecursiveCheckpointAdjoint()
     first_step_d: float = 1e-3
+
+    @property
+    def forward(self) -> bool:
+        """Whether solutions are to be differentiated in forward mode."""
+        return isinstance(self.adjoint, dfx.ForwardMode)
 
 
 class Trajectory(eqx.Module):
@@ -100,7 +106,7 @@ def solve(
         if exact is not None:
             return Trajectory(time_d, exact, jnp.array(True))
         if grid is not None and not model.switch_times():
-            return Trajectory(time_d, *walk_grid(model, grid))
+            return Trajectory(time_d, *walk_grid(model, grid, forward=solver.forward))
     after = jnp.zeros(time_d.shape, bool) if after is None else jnp.asarray(after)
     return _walk(model, events, time_d, after, solver)
 

@@ -8,6 +8,7 @@ chains) the last ones, from the first step to the readings; the transposes of `v
 and the copies of a scan's own derivative cost a third of the arithmetic.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import diffrax as dfx
@@ -24,17 +25,24 @@ from ckin.solve.grid import Grid
 from ckin.solve.rk4 import RK4
 
 
-def walk_grid(model: AbstractModel, grid: Grid) -> tuple[Any, Array]:
+def walk_grid(
+    model: AbstractModel, grid: Grid, *, forward: bool = False
+) -> tuple[Any, Array]:
     """States at the samples (plain units, each of shape (times,)), and whether finite.
 
-    It can be differentiated in reverse mode, by the model. A walk that blew up has a
-    gradient of zero.
+    It can be differentiated by the model: in reverse mode, where a walk that blew up
+    has a gradient of zero, or in forward mode.
 
     Args:
         model: the patient's model; it must not have switch times of its own.
         grid: the patient's grid.
+        forward: whether forward mode is wanted instead.
     """
-    read, finite = _walked(model, grid)
+    if forward:
+        # Rules for `vmap` of one's own do not pass forward mode: a plain gather.
+        read, finite, _ = _forward(model, grid, lambda rows, at: rows[at])
+    else:
+        read, finite = _walked(model, grid)
     return from_solver_scale(model, within_limits(model, read)), finite
 
 
@@ -100,8 +108,13 @@ def _sum(a, b):
     return jax.tree.map(jnp.add, a, b)
 
 
-def _forward(model: AbstractModel, grid: Grid) -> tuple[Any, Array, Any]:
+def _forward(
+    model: AbstractModel,
+    grid: Grid,
+    pick: Callable[[Array, Array], Array] | None = None,
+) -> tuple[Any, Array, Any]:
     """Variables at the samples, whether finite, and the state before each step."""
+    pick = _pick if pick is None else pick
 
     def step(carry, row):
         w, finite = carry
@@ -116,7 +129,7 @@ def _forward(model: AbstractModel, grid: Grid) -> tuple[Any, Array, Any]:
 
     def read(rows, last, first):
         value = jnp.where(
-            at == n_steps, last, _pick(rows, jnp.minimum(at, n_steps - 1))
+            at == n_steps, last, pick(rows, jnp.minimum(at, n_steps - 1))
         )
         # A state that blew up is replaced before anything is computed from it.
         return jnp.where(finite, value, first)
