@@ -38,7 +38,7 @@ from ckin.units import blood_volume_ul, copies_per_ug
 # Leukaemia of less than one cell does not grow back; antigen is never less.
 ONE_CELL = 1.0
 STEIN = "assumption after Stein 2019"
-TUNED = "assumption, so that the peak comes on day 10 to 11 and near 10,000 copies/µg"
+TUNED = "assumption, so that a relapse peaks on day 12, near 10,000 copies/µg"
 
 # Antigen before lymphodepletion; the defaults are a relapse.
 SETTINGS: dict[str, dict[str, float]] = {
@@ -282,7 +282,7 @@ class Toggle(AbstractModel):
         "Not fitted to anyone: every value is an assumption, and what FTC do here is "
         "one, for no FTC data are public. A copies/µg curve does not tell memory, "
         "effectors and exhausted cells apart. B cells that the marrow goes on making "
-        "keep CAR-T going for ever near 100 copies/µg, and stay below their normal "
+        "keep CAR-T going for ever, near 400 copies/µg, and stay below their normal "
         "number. Other nucleated cells do not fall with lymphodepletion, so copies/µg "
         "of the first days read low. Not in the model: sharing of antigen among CAR-T, "
         "CD19-negative relapse, TKI."

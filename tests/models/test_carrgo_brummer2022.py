@@ -104,7 +104,8 @@ def test_the_published_row_comes_back_within_its_standard_errors(index, sd: floa
         found.append(found_again(index, index(ROW) + noise, sd)[0])
     # The table's errors are of one curve: within one of them on average over ten.
     assert np.all(np.abs(np.mean(found, axis=0) - ROW) < ERRORS)
-    # And the scatter is theirs: 0.13 to 0.65 of them at 0.002, three times that at 0.006.
+    # And the scatter is of their size: 0.1 to 0.7 of them at 0.002, three times that
+    # at 0.006.
     spread = np.std(found, axis=0, ddof=1) / ERRORS
     assert np.all(spread < 2.0 * sd / 0.002)
     if sd == 0.002:
@@ -136,8 +137,8 @@ def test_an_error_of_the_logarithm_is_nearly_the_additive_one_here(index):
 
 def test_the_last_reading_and_the_last_count_are_what_was_found():
     last = {name: v[-1] for name, v in course().items()}
-    # CAR-T counted at the end (the table's 0.4155 of the index), which the fit has seen;
-    # glioma cells of the two wells at the end, 0.37 and 0.62.
+    # CAR-T at the end: 0.4155 in the table, which the fit may have seen. Glioma cells
+    # at the end: 0.37 and 0.62 in the two wells.
     assert last["cart"] == pytest.approx(0.4155, rel=0.02)
     assert 0.37 < last["tumour"] < 0.62
 
@@ -168,7 +169,9 @@ def test_the_course_with_dexamethasone_is_that_of_scipy():
         x, y = cells
         dex = np.exp(-hour * np.log(2.0) / 3.33)
         return [
-            p["rho"] * x * (1 - x * p["Kinv"]) - p["c0"] * dex * x - p["kappa1"] * x * y,
+            p["rho"] * x * (1 - x * p["Kinv"])
+            - p["c0"] * dex * x
+            - p["kappa1"] * x * y,
             p["kappa2"] * x * y - (p["theta"] + p["c3"] * dex) * y,
         ]
 
