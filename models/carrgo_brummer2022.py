@@ -188,12 +188,12 @@ class CarrgoBrummer2022(AbstractModel):
     )
     caution: ClassVar = (
         "A plate, followed for six days: no patient, no copies/µg, and a dose of a "
-        "patient is a hundred thousand times too much. One well of one line; only the "
+        "patient is hundreds of thousands of times too much. One pair of wells; only "
         "glioma cells are read, and CAR-T are what the fit makes of them. ρ and K are "
-        "of this well too: the wells without CAR-T were fitted with 0.045/h and 5.3. "
+        "of these wells too: those without CAR-T were fitted with 0.045/h and 5.3. "
         "c0 and c3 differ from well to well, and in sign between lines. The table of "
-        "fits gives dexamethasone in µg/mL where the plate says g/mL; the plate is "
-        "taken. Priors, spreads and `steroid` are ckin's."
+        "fits heads dexamethasone as µg/mL and is in g/mL, by the authors' file of the "
+        "plate. Priors, spreads and `steroid` are ckin's."
     )
 
     def initial(self) -> Well:

@@ -74,8 +74,8 @@ def typical_course(
                     label="" if row else PRODUCT_LABELS[product],
                 )
         ax.set_xlim(float(time_d[0]), float(time_d[-1]))
-        lowest = min((float(np.min(values)) for values in shown.values()), default=0.0)
-        if 0.0 < lowest and top < FLAT * lowest:
+        lowest = min((float(np.min(v[v > floor])) for v in shown.values()), default=0.0)
+        if top < FLAT * lowest:
             ax.set_ylim(bottom=0.0)
         else:
             ax.set_yscale("log")

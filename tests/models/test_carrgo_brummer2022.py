@@ -114,7 +114,7 @@ def test_the_published_row_comes_back_within_its_standard_errors(index, sd: floa
 
 def test_the_standard_errors_are_those_of_a_noise_of_three_thousandths(index):
     _, by_curve = found_again(index, index(ROW), sd=0.003)
-    # All but that of ρ: the published one is four times wider, for no reason found.
+    # All but that of ρ: the published one is five times wider, for no reason found.
     ratio = by_curve / ERRORS
     assert np.all((ratio[1:] > 0.6) & (ratio[1:] < 1.1))
     assert ratio[0] < 0.3
