@@ -182,9 +182,10 @@ class CarrgoBrummer2022(AbstractModel):
         "cart_coexisting": "index",
     }
     reference: ClassVar = (
-        "Brummer AB et al. 2022, CAR-T and dexamethasone in glioma (journal not "
-        "checked); equations, fits and readings from the authors' repository, "
-        "CARRGODEX. CARRGO: Sahoo P et al. J R Soc Interface 2020;17:20190734"
+        "Brummer AB et al. PLoS Comput Biol 2022;18:e1009504, "
+        "doi:10.1371/journal.pcbi.1009504; equations, fits and readings from the "
+        "authors' repository, CARRGODEX. CARRGO: Sahoo P et al. J R Soc Interface "
+        "2020;17:20190734"
     )
     caution: ClassVar = (
         "A plate, followed for six days: no patient, no copies/µg, and a dose of a "

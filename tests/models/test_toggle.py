@@ -67,6 +67,12 @@ def value(name: str) -> float:
     return float(getattr(MODEL, name))
 
 
+def sensed(y, **new: float) -> float:
+    """How far antigen has switched: what exposure makes for, at τ of a day."""
+    model = MODEL.with_values(exposure_time=1.0, **new)
+    return slopes_of(model, y._replace(exposure=jnp.zeros(())))["exposure"]
+
+
 def all_cart(path) -> np.ndarray:
     return path["memory"] + path["effector"] + path["exhausted"]
 
@@ -247,7 +253,7 @@ def test_car_t_change_by_divisions_and_deaths_alone():
     y = state(memory=2e8, effector=3e9, exhausted=5e8, exposure=0.4, feeder=2e8)
     slopes = slopes_of(MODEL, y)
     moved = slopes["memory"] + slopes["effector"] + slopes["exhausted"]
-    on = float(MODEL.sensed(y))
+    on = sensed(y)
     divided = 0.2 * 2e8 + 0.95 * on * 3e9
     died = 0.0032 * 2e8 + 0.15876 * 3e9 + 0.1 * 5e8
     assert moved == pytest.approx(divided - died)
@@ -256,10 +262,10 @@ def test_car_t_change_by_divisions_and_deaths_alone():
 def test_the_switch_is_half_over_at_k_and_counts_what_ftc_are_worth():
     antigen = {"leukaemia": 1.0, "b_cells": 1.0, "feeder": 1.5e8 - 1.0}
     y = state(**antigen)
-    assert float(MODEL.with_values(feeder_weight=2.0).sensed(y)) == pytest.approx(0.5)
+    assert sensed(y, feeder_weight=2.0) == pytest.approx(0.5)
     # At n = 2, K/3 is 1/10.
     third = y._replace(feeder=jnp.asarray(1e8))
-    assert float(MODEL.sensed(third)) == pytest.approx(0.1, rel=1e-6)
+    assert sensed(third) == pytest.approx(0.1, rel=1e-6)
 
 
 def test_killers_kill_at_half_the_rate_where_they_are_k_c():
