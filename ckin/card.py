@@ -18,6 +18,7 @@ from ckin.model import (
     parameters,
     states,
 )
+from ckin.protocol import cells_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +75,11 @@ def card(name_or_path: str) -> Card:
     headline, equations = _about(model)
     tables = (_states(model), _parameters(model), _laws(model), _quantities(model))
     notes = [f"Source: {model.reference}"]
+    if model.usual_cart is not None:
+        notes.append(
+            f"Usual dose: {cells_text(model.usual_cart)} CAR-T cells in all, followed "
+            f"for {model.usual_days:g} days"
+        )
     if model.caution:
         notes.append(f"Caution: {model.caution}")
     unverified = [n for n, info in parameters(model).items() if info.checked == "U"]

@@ -108,6 +108,11 @@ def log_normal(median: float, sd_log: float) -> dist.Distribution:
     return dist.LogNormal(math.log(median), sd_log)
 
 
+def normal(mean: float, sd: float) -> dist.Distribution:
+    """Normal prior of what may be negative."""
+    return dist.Normal(mean, sd)
+
+
 class LogitNormal(dist.TransformedDistribution):
     """Normal on the logit scale: the prior of a fraction."""
 
@@ -229,6 +234,8 @@ class AbstractModel(eqx.Module):
     - `one_course`: the model describes the curve after a first infusion only.
     - `described_from_d`: days after the first infusion from which it describes it; a
       fit leaves earlier samples out, and says so.
+    - `usual_cart`, `usual_days`: CAR-T cells given in what a model describes where that
+      is no patient (a mouse, a well), and days it is followed: for figures and tests.
     - `reference`, `caution`: for the card.
     """
 
@@ -243,6 +250,8 @@ class AbstractModel(eqx.Module):
     omega_readings: ClassVar[Mapping[str, Mapping[str, float]]] = {}
     one_course: ClassVar[bool] = False
     described_from_d: ClassVar[float] = 0.0
+    usual_cart: ClassVar[float | None] = None
+    usual_days: ClassVar[float] = 180.0
     caution: ClassVar[str] = ""
 
     @abc.abstractmethod

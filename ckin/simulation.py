@@ -19,12 +19,14 @@ from ckin.library import load_model, load_protocol
 from ckin.model import AbstractModel, name_of
 from ckin.population import Population, population, predicted
 from ckin.population.model import patient_phi
-from ckin.protocol import EventTable, Protocol, stack_events
+from ckin.protocol import EventTable, Protocol, cells_text, stack_events
 from ckin.solve import solve
 
 
-# Error SD of the natural log of a simulated reading: the prior median of a fit.
-SIGMA = 0.5
+# CAR-T of a protocol above so many times what is usual in a model are told.
+UNUSUAL = 10.0
+# Of a patient, to count doses per kg.
+WEIGHT_KG = 60.0
 
 # Called with (stage, done, total).
 Report = Callable[[str, int, int], None]
@@ -128,12 +130,14 @@ def simulate_to_file(
     check_format(path)
     chosen, plan = _model_and_plan(model, protocol, values)
     whole = population(chosen, watch.laws())
+    # The prior median of a fit.
+    sigma = {assay.name: assay.sigma_median for assay in whole.assays}
     report("simulate", 0, n)
     people = watch.patients(jax.random.key(seed), plan, n)
     if horizon_d is not None:
         people = tuple(_until(patient, horizon_d) for patient in people)
     key = jax.random.fold_in(jax.random.key(seed), 1)
-    made = simulate(key, whole, people, sigma=SIGMA)
+    made = simulate(key, whole, people, sigma=sigma)
     write_dataset(made.dataset, path, ipred=made.ipred)
     report("simulate", n, n)
     group = disposition(made.dataset)[0]
@@ -227,6 +231,15 @@ def _told(model: AbstractModel, plan: Protocol) -> list[str]:
         "protocol changes nothing in it"
         for name in strange
     ]
+    given = [d.total(WEIGHT_KG) for d in plan.doses if d.product == "CART"]
+    usual, largest = model.usual_cart, max(given, default=0.0)
+    if usual is not None and largest > UNUSUAL * usual:
+        lines.append(
+            f"note: {name_of(model)} is no patient: usual in it are "
+            f"{cells_text(usual)} CAR-T cells in all, and the protocol gives "
+            f"{cells_text(largest)} (at {WEIGHT_KG:g} kg); write a protocol with a "
+            "dose in cells (ckin new-protocol)"
+        )
     return lines
 
 

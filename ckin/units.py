@@ -33,6 +33,7 @@ KNOWN_UNITS = frozenset(
         "day",
         "hour",
         "index",
+        "index/cells",
         "1/(index day)",
         "1/index",
         "1/day",

@@ -117,6 +117,8 @@ class MemoryBarros2021(AbstractModel):
         "tumour_cells": "cells",
     }
     derived_units: ClassVar = {"cart_controlling": "cells"}
+    usual_cart: ClassVar = 1e6
+    usual_days: ClassVar = 60.0
     reference: ClassVar = (
         "Barros LRC et al. Cancers 2021;13:2941 (number of the article not checked); "
         "equations and values from the authors' code, CARTmath"

@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -13,6 +14,7 @@ from ckin.cli import app
 from ckin.errors import InputError
 from ckin.library import list_models, load_model
 from ckin.model import parameters
+from ckin.typical import one_infusion
 
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -92,3 +94,17 @@ def test_the_command_writes_a_card_and_draws_a_course(tmp_path: Path):
     with pytest.raises(InputError, match=r"\.md or \.tex, a course"):
         write_card(card("phases_stein2019"), tmp_path / "card.docx")
     assert CliRunner().invoke(app, ["models", "--out", "x.md"]).exit_code == 2
+
+
+def test_what_is_no_patient_is_given_a_dose_of_its_own():
+    for name in list_models():
+        model = load_model(name)
+        events, given = one_infusion(model)
+        cells = float(np.sum(events.cells))
+        if model.usual_cart is not None:
+            assert cells == model.usual_cart
+            said = [n for n in card(name).notes if n.startswith("Usual dose: ")]
+            assert len(said) == 1
+            assert given.startswith(said[0].removeprefix("Usual dose: ").split()[0])
+        else:
+            assert cells == (3e8 if model.receives else 0.0), name

@@ -6,6 +6,7 @@ from ckin.assay.assays import SIGMA_SD_LOG as SIGMA_SD_LOG
 from ckin.assay.assays import Assay as Assay
 from ckin.assay.assays import bcell as bcell
 from ckin.assay.assays import bcrabl as bcrabl
+from ckin.assay.assays import cell_index as cell_index
 from ckin.assay.assays import ddpcr as ddpcr
 from ckin.assay.assays import flow as flow
 from ckin.assay.assays import ftc as ftc

@@ -22,7 +22,8 @@ COLUMNS = {
     "DUR": "how long a dose runs in, in the unit of TIME; instead of RATE",
     "SS": "steady state: 0",
     "DV": "measured value",
-    "DVID": "assay of the value (qpcr, ddpcr, flow, ftc, wbc, bcell, bcrabl, il6)",
+    "DVID": "assay of the value (qpcr, ddpcr, flow, ftc, wbc, bcell, bcrabl, il6, "
+    "cell_index)",
     "CENS": "1: below the detection limit",
     "LIMIT": "detection limit, in the unit of the assay",
     "EXAMINED": "how much was examined: ug of DNA (qpcr, ddpcr), uL of blood (flow, "
@@ -52,6 +53,7 @@ ASSAYS = {
     "bcell": ("cells/uL",),
     "bcrabl": ("%", "ratio"),
     "il6": ("pg/mL",),
+    "cell_index": ("index",),
 }
 # Units of columns: the first is what is taken when the file does not say.
 COLUMN_UNITS = {

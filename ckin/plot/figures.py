@@ -23,6 +23,7 @@ ASSAY_LABELS = {
     "bcell": "B cells/µL",
     "bcrabl": "BCR::ABL1",
     "il6": "IL-6, pg/mL",
+    "cell_index": "cell index",
 }
 # From the lowest dose to the highest, by how many there are to be told apart.
 DOSE_COLOURS = {

@@ -25,6 +25,8 @@ from ckin.plot.panel import PRODUCT_COLOURS, PRODUCT_LABELS
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY)
 # Decades that a panel shows under its highest value.
 DECADES = 8.0
+# What varies less than this is shown from zero up.
+FLAT = 30.0
 # Inches.
 PANEL, MARGIN = (3.6, 2.6), 0.9
 
@@ -38,7 +40,7 @@ def typical_course(
     title: str,
     note: str,
 ) -> Figure:
-    """Quantities over time, those of one unit in one panel, on log scale.
+    """Quantities over time, those of one unit in one panel, on log scale if they vary.
 
     What is never above zero is left out.
 
@@ -72,7 +74,11 @@ def typical_course(
                     label="" if row else PRODUCT_LABELS[product],
                 )
         ax.set_xlim(float(time_d[0]), float(time_d[-1]))
-        ax.set_yscale("log")
+        lowest = min((float(np.min(v[v > floor])) for v in shown.values()), default=0.0)
+        if top < FLAT * lowest:
+            ax.set_ylim(bottom=0.0)
+        else:
+            ax.set_yscale("log")
         ax.set_xlabel(TIME_LABEL)
         ax.set_title(unit if unit not in ("", "1") else "arbitrary units", loc="left")
         ax.legend(fontsize=7)

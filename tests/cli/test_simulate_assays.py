@@ -9,6 +9,18 @@ from ckin.dataset import read_dataset
 
 
 WANTED = ("simulate", "--model", "feeding_szcart01", "--protocol", "szcart01-cart1")
+PLATE = """
+name = "plate"
+title = "CAR-T in a well"
+source = "made up for a test"
+assumptions = ["all of it"]
+[cycles]
+count = 1
+[[doses]]
+product = "CART"
+day = 1
+cells = 1250
+"""
 
 
 def run(*words):
@@ -72,3 +84,26 @@ def test_a_stream_has_one_assay_without_error(tmp_path):
     made = run(*WANTED, "--n", 1, *two)
     assert made.exit_code == 2
     assert "one assay without error" in " ".join(made.output.split())
+
+
+def test_a_well_is_read_with_the_error_of_a_well_and_the_dose_of_a_patient_is_told(
+    tmp_path,
+):
+    well = ("--model", "carrgo_brummer2022", "--assay", "cell_index", "--n", 1)
+    patient = ("--protocol", "szcart01-cart1", "--out", tmp_path / "patient.csv")
+    made = run("simulate", *well, *patient)
+    assert made.exit_code == 0, made.output
+    said = " ".join(made.output.split())
+    assert "usual in it are 1250 CAR-T cells in all" in said
+    assert "the protocol gives 300e6" in said
+
+    plan = tmp_path / "plate.toml"
+    plan.write_text(PLATE, encoding="utf-8")
+    made = run("simulate", *well, "--protocol", plan, "--out", tmp_path / "wells.csv")
+    assert made.exit_code == 0, made.output
+    assert "is no patient" not in made.output
+    found = samples(read_dataset(tmp_path / "wells.csv"), "cell_index")
+    # After a week the index is near 0.5, and an error of 1% is added, not one of 50%.
+    late = [sample.value for sample in found if sample.time_d >= 10.0]
+    assert late
+    assert np.std(np.log(late)) < 0.05

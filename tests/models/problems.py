@@ -132,7 +132,7 @@ def events_of(
     """The course, padded: `doses` and, with `others`, lymphodepletion and inputs."""
     others = others and not type(model).one_course
     table = event_table(
-        doses,
+        [given_to(type(model), dose) for dose in doses],
         weight_kg=WEIGHT_KG,
         lymphodepletion_d=LYMPHODEPLETION_D if others else (),
         windows=[InputWindow(name, 0.5, 20.0, 30.0) for name in model.inputs]
@@ -143,12 +143,24 @@ def events_of(
     return pad_events(table, N_EVENTS)
 
 
+def share(cls: type[AbstractModel]) -> float:
+    """Of the doses of a patient, what is given where there is none: a mouse, a well."""
+    return 1.0 if cls.usual_cart is None else cls.usual_cart / DOSES[0].total(WEIGHT_KG)
+
+
+def given_to(cls: type[AbstractModel], dose: Dose) -> Dose:
+    """The dose in cells of what the model describes."""
+    cells = share(cls) * dose.total(WEIGHT_KG)
+    return dataclasses.replace(dose, cells=cells, cells_per_kg=None)
+
+
 def rows_at_day_0(model: AbstractModel, rows: list[dict[str, float]]) -> EventTable:
     """One row for each of `rows` (product to cells), all at day 0."""
     empty = event_table((), weight_kg=WEIGHT_KG, inputs=model.inputs)
     table = pad_events(empty, len(rows))
     cells = np.array([[row.get(product, 0.0) for product in PRODUCTS] for row in rows])
-    return pad_events(dataclasses.replace(table, cells=cells), N_EVENTS)
+    table = dataclasses.replace(table, cells=share(type(model)) * cells)
+    return pad_events(table, N_EVENTS)
 
 
 @functools.cache

@@ -301,6 +301,7 @@ def test_a_sample_at_a_dose_is_before_it_unless_marked_after(case: Case):
         for product, name in case.cls.receives.items():
             alive = case.cls.viable.get(product)
             share = float(getattr(case.model, alive)) if alive else 1.0
+            share *= problems.share(case.cls)
             for row, sample in enumerate(problems.DOSE_SAMPLES):
                 given[name][row] += share * sum(
                     dose.total(problems.WEIGHT_KG)
