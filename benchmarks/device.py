@@ -92,7 +92,7 @@ def crowded(folder: Path, n: int, platform: str) -> dict[str, Any]:
         batch=BATCH[platform],
     )
     with h5netcdf.File(folder / "crowd.nc") as file:
-        np.savez(folder / "crowd.npz", reading=file["reading"][:1000])
+        np.savez(folder / "crowd.npz", reading=np.asarray(file["reading"][:1000]))
     return {
         "patients": n,
         "failed": crowd.failed,

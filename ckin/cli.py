@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ckin import filing, laboratory, library_commands, runtime
+from ckin import design_commands, filing, laboratory, library_commands, runtime
 from ckin.errors import InputError
 from ckin.options import (
     Data,
@@ -46,6 +46,7 @@ app = typer.Typer(
 app.add_typer(library_commands.commands)
 app.add_typer(laboratory.commands)
 app.add_typer(filing.commands)
+app.add_typer(design_commands.commands)
 
 Model = Annotated[str, typer.Option(help="Name (see `ckin models`) or a .py file.")]
 Set = Annotated[

@@ -106,7 +106,7 @@ def simulate(
     assays = {assay.name: assay for assay in population.assays}
     spread = dict(sigma) if isinstance(sigma, Mapping) else dict.fromkeys(assays, sigma)
     blank = unread(population, patients)
-    whole, units = blank.patients, blank.units
+    units = blank.units
     data = pack(blank, population)
     key_eta, key_error = jax.random.split(key)
     eta = normals(key_eta, jnp.arange(data.n_patients), (len(population.vary),))

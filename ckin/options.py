@@ -44,13 +44,13 @@ def read(
     return read_dataset(dataset_path(data), columns)
 
 
-def values_of(pairs: list[str]) -> dict[str, float | str]:
+def values_of(pairs: list[str], option: str = "--set") -> dict[str, float | str]:
     """NAME=VALUE by name: numbers where they are numbers, else names of laws."""
     values: dict[str, float | str] = {}
     for pair in pairs:
         name, equals, text = (part.strip() for part in pair.partition("="))
         if not (equals and name and text):
-            raise InputError(f"--set {pair}: expected NAME=VALUE")
+            raise InputError(f"{option} {pair}: expected NAME=VALUE")
         try:
             values[name] = float(text)
         except ValueError:

@@ -153,7 +153,7 @@ def point(
     omega: Mapping[str, float] | None = None,
     sigma: Mapping[str, float] | None = None,
 ) -> Float[Array, " hyper"]:
-    """u of the model's own values, with these ω and σ (else their prior medians)."""
+    """Coordinates of the model's own values; ω and σ as given or as in the prior."""
     population = density.population
     given = {
         name: float(getattr(population.model, name)) for name in population.estimate
@@ -254,18 +254,23 @@ class Told(eqx.Module):
         Args:
             weights: how often each sample is taken; need not be whole.
         """
-        of_centre, spread, left = _blocks(self, self.told * weights)
+        of_centre, spread, left = _blocks(self, self.told * weights, weights)
         matrix = jnp.einsum(
             "nia,nij,njb->ab", self.centre_by_u, of_centre, self.centre_by_u
         )
         return matrix + self.spread_by_u.T @ spread @ self.spread_by_u, left
 
 
-def _blocks(all_told: Told, told: Float[Array, "patients samples"]):
-    """Information on each centre, on all (log ω, log σ), and mean precision left."""
+def _blocks(all_told: Told, told: Float[Array, "patients samples"], weights):
+    """Information on each centre, on all (log ω, log σ), and what is left of η."""
     vary, omega = jnp.array(all_told.vary, dtype=int), all_told.hyper.omega
 
-    def one(jacobian, w, e, own):
+    # Of σ a reading tells what it tells of itself, as a share of the best of its kind;
+    # the same reading twice is one reading of twice the precision.
+    best = jnp.max(all_told.told, axis=1, keepdims=True)
+    share = all_told.told / jnp.where(best > 0, best, 1.0) * jnp.minimum(weights, 1.0)
+
+    def one(jacobian, w, seen, own):
         varying = jacobian[:, vary] * omega
         root = jnp.where(w > 0, jnp.sqrt(jnp.where(w > 0, w, 1.0)), 0.0)[:, None]
         half = root * varying
@@ -276,17 +281,14 @@ def _blocks(all_told: Told, told: Float[Array, "patients samples"]):
         of_centre = weighted.T @ middle @ weighted
         gram = half.T @ middle @ half
         of_omega = 2.0 * gram**2
-        seen = e * jnp.minimum(w / jnp.where(w > 0, jnp.max(w), 1.0), 1.0)
         moved = (middle @ half) ** 2
         cross = jnp.einsum("tk,t,ta->ka", moved, seen, own)
-        of_sigma = 0.5 * jnp.einsum(
-            "ta,t,ts,s,sb->ab", own, seen, middle**2, seen, own
-        )
+        of_sigma = 0.5 * jnp.einsum("ta,t,ts,s,sb->ab", own, seen, middle**2, seen, own)
         spread = jnp.block([[of_omega, cross], [cross.T, of_sigma]])
         return of_centre, spread, jnp.diag(jnp.linalg.inv(precision))
 
     of_centre, spread, left = jax.vmap(one)(
-        all_told.sens.jacobian, told, all_told.fading, all_told.own
+        all_told.sens.jacobian, told, all_told.fading * share, all_told.own
     )
     return of_centre, spread.sum(axis=0), left.mean(axis=0)
 

@@ -53,6 +53,4 @@ def sensitivities(
         jnp.eye(phi.shape[1])
     )
     good = solved & jnp.all(jnp.isfinite(change), axis=(1, 2))
-    return Sensitivities(
-        log_reading, jnp.where(good[:, None, None], change, 0.0), good
-    )
+    return Sensitivities(log_reading, jnp.where(good[:, None, None], change, 0.0), good)

@@ -128,9 +128,7 @@ def _forward(
     n_steps, at = grid.start_d.shape[0], grid.read_at
 
     def read(rows, last, first):
-        value = jnp.where(
-            at == n_steps, last, pick(rows, jnp.minimum(at, n_steps - 1))
-        )
+        value = jnp.where(at == n_steps, last, pick(rows, jnp.minimum(at, n_steps - 1)))
         # A state that blew up is replaced before anything is computed from it.
         return jnp.where(finite, value, first)
 

@@ -1,0 +1,156 @@
+"""An identifiability answer as files and as words."""
+
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from ckin.identify import Answer, SampleDays, describe, tables
+from ckin.plot import save
+from ckin.plot.designs import contraction_bars, day_gains, law_matrix
+from ckin.writing import writing
+
+
+TITLE = "What the trial can tell, if the model's own values are about right"
+CAUTION = (
+    "MODEL-BASED: expected from the model's own values and priors. No patient was "
+    "measured, and nothing here says which law is true."
+)
+# Of science: what qPCR curves after FTC are confounded with, whatever the model.
+CONFOUNDERS = (
+    "Lymphodepletion is repeated with every cycle: it alone lets CAR-T expand again.",
+    "Cycle 1 takes the B cells: later cycles meet less antigen with and without FTC.",
+    "CAR-T may be rejected from cycle 2 on (murine scFv), which hides what FTC add.",
+    "A TKI held or not around the infusions blocks or frees CAR signals.",
+    "Cycle 1 is each patient's own control, and not a randomised one: what changes "
+    "with time changes with FTC.",
+)
+
+
+def write_answer(answer: Answer, folder: Path) -> list[Path]:
+    """`parameters.csv`, `laws.csv`, `days.csv`, a figure of each, `report.md`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found, written = tables(answer), []
+    title = describe(answer.question)
+    figures = {
+        "parameters": contraction_bars,
+        "laws": law_matrix,
+        "days": day_gains,
+    }
+    for name, table in found.items():
+        if table.empty:
+            continue
+        path = folder / f"{name}.csv"
+        with writing(path):
+            table.to_csv(path, index=False, float_format="%.6g")
+        save(figures[name](table, title), folder / f"{name}.png")
+        written += [path, folder / f"{name}.png"]
+    report = folder / "report.md"
+    with writing(report):
+        report.write_text(as_markdown(answer, found), encoding="utf-8")
+    return [*written, report]
+
+
+def as_markdown(answer: Answer, found: dict[str, pd.DataFrame]) -> str:
+    """The report: three questions, their tables and figures, the confounders."""
+    lines = [f"# {TITLE}", "", f"{describe(answer.question)}.", "", f"*{CAUTION}*", ""]
+    lines += ["## Which parameters", "", *_words_on_parameters(answer), ""]
+    lines += [_markdown(found["parameters"]), "", "![](parameters.png)", ""]
+    if not found["laws"].empty:
+        lines += ["## Which laws", "", *_words_on_laws(answer), ""]
+        lines += [_markdown(found["laws"]), "", "![](laws.png)", ""]
+    lines += ["## Which days", ""]
+    lines += [f"- {_words_on_days(each)}" for each in answer.days]
+    lines += ["", "![](days.png)", ""]
+    if _has_feeders(answer):
+        lines += ["## What no sampling plan resolves", ""]
+        lines += [f"- {line}" for line in CONFOUNDERS] + [""]
+    return "\n".join(lines)
+
+
+def on_terminal(answer: Answer) -> Group:
+    """The same, shorter."""
+    found = tables(answer)
+    parts: list[Text | Table] = [Text(CAUTION, style="bold"), Text()]
+    columns = ["parameter", "value", "prior_sd", "sd_posterior", "contraction"]
+    if "contraction_without_cycle_1" in found["parameters"]:
+        columns.append("contraction_without_cycle_1")
+    parts.append(_table(found["parameters"].loc[:, columns], "Parameters"))
+    parts += [Text(line) for line in _words_on_parameters(answer)]
+    if answer.separations:
+        kept = found["laws"].drop(columns=["largest_gap_day"])
+        parts += [Text(), _table(kept, "Laws: what is won if the first is true")]
+        parts += [Text(line) for line in _words_on_laws(answer)]
+    parts += [Text(), *(Text(_words_on_days(each)) for each in answer.days)]
+    if _has_feeders(answer):
+        parts += [Text(), Text("What no sampling plan resolves:", style="bold")]
+        parts += [Text(f"  - {line}") for line in CONFOUNDERS]
+    return Group(*parts)
+
+
+def _has_feeders(answer: Answer) -> bool:
+    from ckin.library import load_model
+
+    return "FTC" in load_model(answer.question.model).receives
+
+
+def _words_on_parameters(answer: Answer) -> list[str]:
+    whole = answer.whole
+    known = [n for n, c in zip(whole.names, whole.contraction, strict=True) if c > 0.5]
+    lines = [f"Known better than half (variance): {', '.join(known) or 'none'}."]
+    for direction in whole.weak_directions():
+        told = " ".join(f"{load:+.2f} {name}" for name, load in direction.items())
+        lines.append(f"Left as the prior has it: {told} (in prior SDs).")
+    if whole.unsolved:
+        lines.append(f"{whole.unsolved} patients could not be solved and tell nothing.")
+    return lines
+
+
+def _words_on_laws(answer: Answer) -> list[str]:
+    lines = []
+    freed = {a.name: a.free for a in answer.alternatives if a.free}
+    for name, free in freed.items():
+        lines.append(f"{name} estimates {', '.join(free)} besides.")
+    apart = [s for s in answer.separations if not s.separable]
+    if not apart:
+        return [*lines, "LOO can be expected to tell every pair apart."]
+    pairs = "; ".join(f"{s.truth} from {s.other}" for s in apart)
+    return [*lines, f"LOO cannot be expected to tell: {pairs}."]
+
+
+def _words_on_days(days: SampleDays) -> str:
+    best = days.best
+    more = best.value - days.plan_value
+    at = ", ".join(f"{days.time_d[i]:g}" for i in best.chosen)
+    extra = int(days.gain_of_plan.argmax())
+    return (
+        f"To tell {days.purpose}: {len(best.chosen)} samples tell most on days {at} "
+        f"({best.value:.4g} against {days.plan_value:.4g} of the usual plan, "
+        f"{more:+.3g} {days.unit}; if weights need not be whole: {best.relaxed:.4g}). "
+        f"One more in the usual plan tells most on day {days.time_d[extra]:g} "
+        f"({days.gain_of_plan[extra]:+.3g})."
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.3g}"
+    return str(value)
+
+
+def _table(frame: pd.DataFrame, title: str) -> Table:
+    shown = Table(title=title, title_justify="left")
+    for column in frame:
+        shown.add_column(str(column).replace("_", " "))
+    for row in frame.itertuples(index=False):
+        shown.add_row(*map(_cell, row))
+    return shown
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    head = " | ".join(str(column).replace("_", " ") for column in frame)
+    rows = [" | ".join(map(_cell, row)) for row in frame.itertuples(index=False)]
+    rule = "|" + " --- |" * len(frame.columns)
+    return "\n".join([f"| {head} |", rule, *(f"| {row} |" for row in rows)])
