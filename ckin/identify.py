@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ckin._types import Array
-from ckin.assay import ASSAYS
+from ckin.assay import ASSAYS, Assay
 from ckin.cohort import (
     FOLLOW_UP_DAYS,
     SAMPLE_DAYS,
@@ -48,7 +48,7 @@ from ckin.errors import InputError
 from ckin.inference.density import Density, make_density
 from ckin.library import load_model, load_protocol
 from ckin.model import AbstractModel, laws, name_of, parameters
-from ckin.population import pack, population
+from ckin.population import Population, pack, population
 from ckin.protocol import Protocol
 
 
@@ -281,14 +281,31 @@ def _posed(
     people: Sequence[Patient],
 ) -> Density:
     """The density of an alternative on a design."""
-    changed = model.with_values(**alternative.values)
     assays = [ASSAYS[name]() for name in question.assays]
-    usual = population(changed, assays, estimate=question.estimate)
+    whole = under(model, assays, alternative, question.estimate)
+    return make_density(whole, pack(as_design(unread(whole, people)), whole))
+
+
+def under(
+    model: AbstractModel,
+    assays: Sequence[Assay],
+    alternative: Alternative,
+    estimate: Sequence[str] | None = None,
+) -> Population:
+    """The population of an alternative: what it frees is estimated and does not vary.
+
+    Args:
+        model: as it is.
+        assays: that are read.
+        alternative: what differs.
+        estimate: parameters to estimate besides, else those of the model file.
+    """
+    changed = model.with_values(**alternative.values)
+    usual = population(changed, assays, estimate=estimate)
     free = [name for name in alternative.free if name not in usual.estimate]
-    whole = population(
+    return population(
         changed, assays, estimate=(*usual.estimate, *free), vary=usual.vary
     )
-    return make_density(whole, pack(as_design(unread(whole, people)), whole))
 
 
 def _without_cycle_1(people: Sequence[Patient]) -> tuple[Patient, ...] | None:
@@ -325,6 +342,16 @@ def _days(
     taken = tuple(int(i) for i in np.flatnonzero(np.isin(time_d, list(planned))))
     count = question.samples or len(taken)
     told = what_is_told(density, point(density, sigma=sigma), key)
+    unknown = [n for n in question.wanted if n not in density.names]
+    if unknown:
+        raise InputError(
+            f"--for {unknown[0]}: not among what is estimated: "
+            f"{', '.join(density.names)}"
+        )
+    if count > time_d.size:
+        raise InputError(
+            f"--samples: {count} samples cannot be placed on {time_d.size} days"
+        )
     wanted = [density.names.index(n) for n in question.wanted or density.names]
     for_what = ", ".join(question.wanted) or "all parameters"
     asked = [
@@ -346,7 +373,7 @@ def _days(
         asked.append((title, "elpd", gap_between(near, scale)))
     found = []
     for purpose, unit, criterion in asked:
-        best = best_days(criterion, time_d.size, min(count, time_d.size), key)
+        best = best_days(criterion, time_d.size, count, key)
         weights = np.zeros(time_d.size)
         weights[list(taken)] = 1.0
         found.append(

@@ -35,6 +35,9 @@ WIDE_OMEGA = 0.75
 # Central difference of exact gradients of an analytic function.
 CURVATURE_STEP = 1e-4
 
+# SD of a direction that the marginal says nothing of.
+WIDEST = 2.0
+
 # Rounds of (patients given population, population given patients) end when no
 # population parameter moves by more than this share of its own SD.
 ROUND_TOLERANCE = 0.1
@@ -177,14 +180,22 @@ def _population_mode(density: Density, quads: Quadratics, start: Array):
             for step in CURVATURE_STEP * np.eye(found.x.size)
         ]
     )
+    if not np.isfinite(curvature).all():
+        # Past where any patient can be solved: no mode, and no shape to speak of.
+        return jnp.asarray(found.x), jnp.asarray(WIDEST * np.eye(found.x.size)), False
     size, direction = np.linalg.eigh(0.5 * (curvature + curvature.T))
     # Never wider than the widest prior: a flat direction is left to the sampler.
-    size = np.maximum(size, 0.25)
-    covariance = direction / size @ direction.T
+    size = np.maximum(size, WIDEST**-2.0)
     # What is left to go, in SDs.
     left = np.abs(direction.T @ loss(found.x)[1]) / np.sqrt(size)
     reached = bool(left.max() < ROUND_TOLERANCE)
-    return jnp.asarray(found.x), jnp.asarray(np.linalg.cholesky(covariance)), reached
+    return jnp.asarray(found.x), jnp.asarray(_lower(direction / np.sqrt(size))), reached
+
+
+def _lower(half: np.ndarray) -> np.ndarray:
+    """Cholesky factor of half halfᵀ, however far apart its directions' sizes are."""
+    upper = np.linalg.qr(half.T, mode="r")
+    return (np.sign(np.diag(upper))[:, None] * upper).T
 
 
 def fit_laplace(density: Density, key: Array, report=lambda *_: None):

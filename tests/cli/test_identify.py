@@ -1,0 +1,76 @@
+"""`ckin identify`: the report, its files, and what is said of mistakes."""
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from ckin.cli import app
+
+
+PLAN = ("--model", "phases_stein2019", "--protocol", "szcart01-cart1", "--n", "10")
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["identify", *map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("identify") / "out"
+    result = run(*PLAN, "--out", folder, "--samples", "6", "--for", "beta")
+    assert result.exit_code == 0, result.output
+    return folder, result.output
+
+
+def test_files_hold_what_is_said(report):
+    folder, said = report
+    assert "MODEL-BASED" in said
+    parameters = pd.read_csv(folder / "parameters.csv").set_index("parameter")
+    # A year of samples and 10 patients: the terminal slope is the last to be known.
+    errors = parameters["se_readings"].to_dict()
+    assert errors["beta"] > errors["alpha"]
+    assert parameters["contraction"].between(0.0, 1.0).all()
+    days = pd.read_csv(folder / "days.csv")
+    assert days["in_best"].sum() == 6
+    # What tells of a terminal slope is drawn late.
+    chosen = days["time_d"].to_numpy()[days["in_best"].to_numpy(bool)]
+    assert chosen.max() > 180
+    text = (folder / "report.md").read_text()
+    assert "contraction" in text
+    assert "nobody was measured" not in text or "MODEL-BASED" in text
+
+
+@pytest.mark.parametrize("name", ["parameters.png", "days.png"])
+def test_figures_are_drawn(report, name):
+    folder, _ = report
+    assert (folder / name).stat().st_size > 8_000
+
+
+def test_a_model_with_one_law_has_no_table_of_laws(report):
+    folder, _ = report
+    assert not (folder / "laws.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--law", "stimulation=michaelis"), "no parameter 'stimulation'"),
+        (("--law", "beta"), "--law beta: expected NAME=VALUE"),
+        (("--for", "gamma"), "--for gamma"),
+        (("--assay", "smell"), "--assay smell: choose"),
+        (("--estimate", "nothing"), "no parameter 'nothing'"),
+        (("--samples", "5000"), "5000 samples"),
+    ],
+)
+def test_a_mistake_ends_with_code_2_and_says_what_to_do(tmp_path, words, said):
+    result = run(*PLAN, "--out", tmp_path / "out", *words)
+    assert result.exit_code == 2, result.output
+    assert said in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_earlier_report_is_left_as_it_is(report):
+    folder, _ = report
+    result = run(*PLAN, "--out", folder)
+    assert result.exit_code == 2
+    assert "holds an earlier report" in result.output
