@@ -222,29 +222,92 @@ class Protocol:
         told = f"{product}{_where(day, cycles)} {abs(by_days):g} d "
         return self._changed(told + ("later" if by_days > 0 else "earlier"), doses)
 
+    def moved(
+        self,
+        product: str,
+        *,
+        day: int,
+        to_day: int,
+        cycles: Sequence[int] | None = None,
+    ) -> "Protocol":
+        """Doses of one protocol day on another day of the same cycle.
+
+        Args:
+            product: whose doses.
+            day: the protocol day that they are on.
+            to_day: the one that they go to, at the same hour.
+            cycles: only those of these cycles.
+
+        Raises:
+            InputError: no such dose, day 0, or cycles that would overlap.
+        """
+        if to_day == 0:
+            raise InputError("moved: there is no day 0; day 1 is that of the infusion")
+        by_days = _days_from(day, to_day)
+        return self.delayed(product, by_days=by_days, day=day, cycles=cycles)
+
+    def split(
+        self,
+        product: str,
+        *,
+        day: int,
+        on_days: Sequence[int],
+        cycles: Sequence[int] | None = None,
+    ) -> "Protocol":
+        """Doses of one protocol day in equal parts on several days of the same cycle.
+
+        Args:
+            product: whose doses.
+            day: the protocol day that they are on.
+            on_days: the days of the parts, at the same hour.
+            cycles: only those of these cycles.
+
+        Raises:
+            InputError: no such dose, no days, day 0, or cycles that would overlap.
+        """
+        days = sorted(set(on_days))
+        if not days or 0 in days:
+            raise InputError("split: give the days of the parts, such as [8, 11]")
+        chosen = self._chosen(product, day, cycles)
+        kept = [dose for dose in self.doses if dose not in chosen]
+        parts = [
+            _part(d, len(days), _days_from(day, to)) for d in chosen for to in days
+        ]
+        told = f"{product}{_where(day, cycles)} in {len(days)} parts on day "
+        return self._changed(told + runs(days), [*kept, *parts])
+
     def without(
-        self, product: str, *, cycles: Sequence[int] | None = None
+        self,
+        product: str,
+        *,
+        day: int | None = None,
+        cycles: Sequence[int] | None = None,
     ) -> "Protocol":
         """No dose of a product; nothing changes when none is given.
 
         Args:
             product: which; a key of `PRODUCTS`.
+            day: only those of this protocol day of a cycle.
             cycles: only in these cycles.
 
         Raises:
-            InputError: an unknown product, or a cycle that there is not.
+            InputError: an unknown product, a cycle that there is not, or a day on which
+                there is no such dose.
         """
         _check_product(product)
         self._check_cycles(cycles)
-        doses = [
-            dose
-            for dose in self.doses
-            if dose.product != product
-            or (cycles is not None and dose.cycle not in cycles)
-        ]
-        if len(doses) == len(self.doses):
+        if day is None:
+            gone = [
+                dose
+                for dose in self.doses
+                if dose.product == product and (cycles is None or dose.cycle in cycles)
+            ]
+        else:
+            gone = list(self._chosen(product, day, cycles))
+        if not gone:
             return self
-        less = self._changed(f"no {product}{_where(None, cycles)}", doses)
+        doses = [dose for dose in self.doses if dose not in gone]
+        less = self._changed(f"no {product}{_where(day, cycles)}", doses)
         if product in less.products:
             return less
         # What its doses depended on is moot once there are none.
@@ -394,6 +457,21 @@ class Protocol:
 def _by_time(doses: Iterable[Dose]) -> tuple[Dose, ...]:
     order = list(PRODUCTS)
     return tuple(sorted(doses, key=lambda d: (d.time_d, order.index(d.product))))
+
+
+def _days_from(day: int, to_day: int) -> float:
+    return time_of_day(to_day) - time_of_day(day)
+
+
+def _part(dose: Dose, parts: int, later_d: float) -> Dose:
+    """One of so many equal parts of a dose, later by so many days."""
+    cells, per_kg = dose.cells, dose.cells_per_kg
+    return dataclasses.replace(
+        dose,
+        time_d=dose.time_d + later_d,
+        cells=None if cells is None else cells / parts,
+        cells_per_kg=None if per_kg is None else per_kg / parts,
+    )
 
 
 def _where(day: int | None, cycles: Sequence[int] | None) -> str:

@@ -162,6 +162,27 @@ class WithoutTable(Table):
     """An entry of `without` of an arm: a product left out."""
 
     product: Product = Field(description=PRODUCT)
+    day: Day | None = Field(None, description=DAY)
+    cycles: Cycles | None = Field(None, description=CYCLES)
+
+
+class MovedTable(Table):
+    """An entry of `moved` of an arm: doses of one day on another."""
+
+    product: Product = Field(description=PRODUCT)
+    day: Day = Field(description=DAY)
+    to_day: Day = Field(description=DAY)
+    cycles: Cycles | None = Field(None, description=CYCLES)
+
+
+class SplitTable(Table):
+    """An entry of `split` of an arm: doses of one day in equal parts on several."""
+
+    product: Product = Field(description=PRODUCT)
+    day: Day = Field(description=DAY)
+    on_days: Annotated[list[Day], BeforeValidator(_listed), Field(min_length=1)] = (
+        Field(description="the days of the parts, such as [8, 11]")
+    )
     cycles: Cycles | None = Field(None, description=CYCLES)
 
 
@@ -186,12 +207,9 @@ class WithDoseTable(Table):
     cycles: Cycles | None = Field(None, description=CYCLES)
 
 
-class ArmTable(Table):
-    """`[arms.NAME]`: how one arm differs from the rest of the file."""
+class ChangesTable(Table):
+    """What an arm may change of a protocol, in the order in which it is done."""
 
-    title: Text = Field(description="a text: the arm in a line")
-    stated: Texts = Field([], description=TEXTS)
-    assumptions: Texts = Field([], description=TEXTS)
     repeated: RepeatedTable | None = Field(
         None, description="a table: repeated = { cycles = 2, every_d = 56 }"
     )
@@ -203,12 +221,30 @@ class ArmTable(Table):
         description="a list of tables: "
         'delayed = [{ product = "FTC", day = 8, by_days = 6 }]',
     )
+    moved: list[MovedTable] = Field(
+        [],
+        description="a list of tables: "
+        'moved = [{ product = "FTC", day = 8, to_day = 14 }]',
+    )
+    split: list[SplitTable] = Field(
+        [],
+        description="a list of tables: "
+        'split = [{ product = "FTC", day = 8, on_days = [8, 11] }]',
+    )
     with_dose: list[WithDoseTable] = Field(
         [],
         description="a list of tables: "
         'with_dose = [{ product = "FTC", cells_per_kg = 2e6 }]',
     )
     tki: TkiTable | None = Field(None, description="a table, as [tki]")
+
+
+class ArmTable(ChangesTable):
+    """`[arms.NAME]`: how one arm differs from the rest of the file."""
+
+    title: Text = Field(description="a text: the arm in a line")
+    stated: Texts = Field([], description=TEXTS)
+    assumptions: Texts = Field([], description=TEXTS)
 
 
 class ProtocolTable(Table):
