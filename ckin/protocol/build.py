@@ -86,7 +86,8 @@ def with_changes(
 ) -> Protocol:
     """A protocol changed by verbs in a fixed order.
 
-    Cycles first, then what is left out, moved, split, given in another amount; TKI last.
+    Cycles first, then what is left out, moved, split and given in another amount; the
+    TKI last.
 
     Args:
         plan: what is changed.

@@ -1,4 +1,4 @@
-"""What is wrong with a TOML file, by its schema: line and key of everything, all at once.
+"""What is wrong with a TOML file, by its schema: all of it, with line and key.
 
 table, where = validated(read_text("mine.toml"), "mine.toml", ProtocolTable)
 """
@@ -68,9 +68,11 @@ class Where:
         self._file, self._found = file, found
 
     def line(self, path: places.Path) -> int | None:
+        """Line of a key path, or of the nearest thing that holds it."""
         return places.line_of(self._found, path)
 
     def __call__(self, path: places.Path) -> str:
+        """The place as a message names it."""
         line = self.line(path)
         told = self._file if line is None else f"{self._file} line {line}"
         return f"{told}, {places.shown(path)}" if path else told
