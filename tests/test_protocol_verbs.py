@@ -70,7 +70,7 @@ def test_a_delay_by_nothing_is_no_change(plan, product):
 
 def test_moved_to_a_day_is_later_by_the_days_between():
     moved = HIGH.moved("FTC", day=8, to_day=14)
-    assert course(moved) == course(HIGH.delayed("FTC", day=8, by_days=6))
+    assert course(moved) == course(HIGH.delayed("FTC", day=8, by_days=6.0))
     with pytest.raises(InputError, match="no day 0"):
         HIGH.moved("FTC", day=8, to_day=0)
 
