@@ -138,7 +138,8 @@ def _plan(whole: Population, protocol: Protocol, time_d, key: Array) -> Dosing:
         phi = _phi(whole, key, jnp.arange(GRID_PATIENTS))
         data, _ = refined(whole, data, phi[:, None], target=GRID_ERROR)
     grid = jax.tree.map(lambda rows: rows[0], data.grid)
-    return dosing(whole.model, protocol, grid, WEIGHT_MEDIAN_KG)
+    plan = dosing(whole.model, protocol, grid, WEIGHT_MEDIAN_KG)
+    return jax.tree.map(jnp.asarray, plan)
 
 
 def _phi(whole: Population, key: Array, index: Array) -> Array:

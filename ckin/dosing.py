@@ -7,8 +7,7 @@ does: doses per kg become cells inside it.
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
+import numpy as np
 
 from ckin._types import Array, ArrayLike
 from ckin.model import AbstractModel, parameters
@@ -28,8 +27,8 @@ class Dosing(eqx.Module):
 
     events: EventTable
     grid: Grid
-    events_per_kg: list[Array]
-    grid_per_kg: list[Array]
+    events_per_kg: list
+    grid_per_kg: list
 
     def at(self, weight_kg: Array) -> tuple[EventTable, Grid]:
         """Events and grid of a patient of this weight."""
@@ -61,10 +60,7 @@ def dosing(
         grid: steps that hold it, laid for one patient of `weight_kg`.
         weight_kg: of that patient.
     """
-    one, two = (
-        jax.tree.map(jnp.asarray, protocol.events(weight, model.inputs))
-        for weight in (1.0, 2.0)
-    )
+    one, two = (protocol.events(weight, model.inputs) for weight in (1.0, 2.0))
     per_kg = [b - a for a, b in zip(_by_weight(one), _by_weight(two), strict=True)]
     share = lagged(model, eqx.tree_at(_by_weight, one, per_kg))
     steps_per_kg = _on_steps(grid, share)
@@ -77,13 +73,14 @@ def dosing(
     )
 
 
-def _on_steps(grid: Grid, events: EventTable) -> list[Array]:
+def _on_steps(grid: Grid, events: EventTable) -> list:
     """Cells and rates of events on the steps of a grid that holds these events."""
-    at = jnp.searchsorted(jnp.asarray(events.time_d), grid.start_d, side="right") - 1
-    cells, *rate = (rows[jnp.clip(at, 0, None)] for rows in _by_weight(events))
+    start_d = np.asarray(grid.start_d)
+    at = np.searchsorted(np.asarray(events.time_d), start_d, side="right") - 1
+    cells, *rate = (np.asarray(x)[np.clip(at, 0, None)] for x in _by_weight(events))
     # Steps that give are of no length, and where nothing is given nothing is shared.
-    given = jnp.any(jnp.asarray(grid.cells) > 0, axis=1, keepdims=True)
-    return [jnp.where(given, cells, 0.0), *rate]
+    given = np.any(np.asarray(grid.cells) > 0, axis=1, keepdims=True)
+    return [np.where(given, cells, 0.0), *rate]
 
 
 def weighed(model: AbstractModel) -> list[str]:

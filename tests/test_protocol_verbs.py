@@ -93,6 +93,15 @@ def test_split_on_its_own_day_is_no_split():
         HIGH.split("FTC", day=8, on_days=[])
 
 
+def test_a_cycle_can_go_without_lymphodepletion():
+    less = HIGH.without_lymphodepletion([2, 4])
+    assert [less.depletion_of(t) for t in less.lymphodepletion_d] == [1, 3]
+    assert less.doses == HIGH.doses
+    assert less.without_lymphodepletion([2]) is less
+    with pytest.raises(InputError, match="has no cycle 5"):
+        HIGH.without_lymphodepletion([5])
+
+
 def test_one_day_can_be_left_out():
     once = HIGH.without("FTC", day=8)
     assert {once.day_of(dose) for dose in of(once, "FTC")} == {1}

@@ -318,6 +318,20 @@ class Protocol:
             assumptions=tuple(a for a in self.assumptions if a not in moot),
         )
 
+    def without_lymphodepletion(self, cycles: Sequence[int]) -> "Protocol":
+        """No lymphodepletion before these cycles; nothing changes where there is none.
+
+        Raises:
+            InputError: a cycle that there is not.
+        """
+        self._check_cycles(cycles)
+        kept = [t for t in self.lymphodepletion_d if self.depletion_of(t) not in cycles]
+        if len(kept) == len(self.lymphodepletion_d):
+            return self
+        told = f"no lymphodepletion before cycle {runs(cycles)}"
+        less = dataclasses.replace(self, lymphodepletion_d=tuple(kept))
+        return less._changed(told, self.doses)
+
     def repeated(self, cycles: int, every_d: float | None = None) -> "Protocol":
         """The first so many cycles; the last one again where there are fewer.
 

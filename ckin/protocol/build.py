@@ -82,7 +82,11 @@ def changed(whole: Protocol, arm: str, own: ArmTable, located: Located) -> Proto
 
 
 def with_changes(
-    plan: Protocol, own: ChangesTable, here: Path, located: Located
+    plan: Protocol,
+    own: ChangesTable,
+    here: Path,
+    located: Located,
+    check: Callable[[Protocol], None] = lambda _: None,
 ) -> Protocol:
     """A protocol changed by verbs in a fixed order.
 
@@ -94,6 +98,7 @@ def with_changes(
         own: the changes.
         here: their place in the file.
         located: says of an error at which key of the file it arose.
+        check: raises an `InputError` where a change makes what must not be.
 
     Raises:
         InputError: a change of what there is not, or one that leaves no dose.
@@ -101,10 +106,14 @@ def with_changes(
     if own.repeated is not None:
         with located((*here, "repeated")):
             plan = plan.repeated(own.repeated.cycles, own.repeated.every_d)
+    if own.no_lymphodepletion is not None:
+        with located((*here, "no_lymphodepletion")):
+            plan = plan.without_lymphodepletion(own.no_lymphodepletion)
     for verb in ("without", "delayed", "moved", "split", "with_dose"):
         for place, entry in enumerate(getattr(own, verb)):
             with located((*here, verb, place)):
                 plan = getattr(plan, verb)(**dict(entry))
+                check(plan)
     if own.tki is not None:
         with located((*here, "tki")):
             plan = plan.with_tki(_tki(own.tki))
