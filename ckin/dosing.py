@@ -43,7 +43,7 @@ def _by_weight(table: EventTable | Grid) -> list:
     return [table.cells] if table.rate is None else [table.cells, table.rate]
 
 
-def _shifted(table: Any, per_kg: list[Array], weight_kg: ArrayLike) -> Any:
+def _shifted(table: Any, per_kg: list, weight_kg: ArrayLike) -> Any:
     """The table with so many kg's worth more of everything."""
     more = [x + weight_kg * y for x, y in zip(_by_weight(table), per_kg, strict=True)]
     return eqx.tree_at(_by_weight, table, more)

@@ -197,12 +197,10 @@ class _Readings:
         }
         visits[follow_d] = (0, follow_d)
         days = np.array(sorted(visits))
-        own = np.arange(rows.start, rows.stop)
-        noise = np.stack(
-            [self._noise(assay, *visits[d], own) for d in days.tolist()], 1
-        )
-        sigma = self._people.sigma[own // self._people.shape[1]]
-        return days, level_on(laid.time_d, level, days) * np.exp(sigma[:, None] * noise)
+        each = [self._noise(assay, *visits[day])[rows] for day in days.tolist()]
+        sigma = self._people.sigma[rows // self._people.shape[1]]
+        error = sigma[:, None] * np.stack(each, axis=1)
+        return days, level_on(laid.time_d, level, days) * np.exp(error)
 
     def _noise(self, assay: str, cycle: int, day: float) -> np.ndarray:
         """Errors of one visit, of everyone: the same under every arm that has it."""

@@ -148,8 +148,8 @@ class _Batch(eqx.Module):
     """Arms of one call, stacked: a leading axis of each array."""
 
     dosing: Dosing
-    values: dict[str, Array]
-    time_d: Array
+    values: dict[str, Array | np.ndarray]
+    time_d: Array | np.ndarray
 
 
 @eqx.filter_jit

@@ -6,7 +6,6 @@ arms. A pair is compared within persons: the same patient, the same draw.
 """
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,6 +16,8 @@ from ckin.scenario.scenario import Endpoint, Outcome
 # Of every interval.
 LEVEL = 0.90
 QUANTILES = (0.05, 0.5, 0.95)
+# Draws under which a regression on a parameter says nothing.
+MIN_DRAWS = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +64,16 @@ class Contrast:
 def summaries(
     endpoint: Endpoint, values: Float[np.ndarray, "draws patients"]
 ) -> Float[np.ndarray, " draws"]:
-    """The endpoint of an arm in each draw."""
-    return _over_patients(endpoint, _scored(endpoint, values))
+    """The endpoint of an arm in each draw.
+
+    A geometric mean is that of positive numbers; 0 where everyone has nothing.
+    """
+    found = _over_patients(endpoint, _scored(endpoint, values))
+    if endpoint.summary == "geometric mean":
+        known = np.isfinite(values)
+        nothing = known.any(axis=1) & np.all(~known | (values <= 0), axis=1)
+        found = np.where(nothing, 0.0, found)
+    return found
 
 
 def _scored(endpoint: Endpoint, values: np.ndarray) -> np.ndarray:
@@ -199,7 +208,8 @@ def value_of_information(expected: Float[np.ndarray, "arms draws"]) -> float:
     if not known.any():
         return np.nan
     cases = expected[:, known]
-    return float(cases.max(axis=0).mean() - cases.mean(axis=1).max())
+    # Never below 0 but for rounding.
+    return max(0.0, float(cases.max(axis=0).mean() - cases.mean(axis=1).max()))
 
 
 def partial_value_of_information(
@@ -221,13 +231,4 @@ def partial_value_of_information(
     # Differences from one arm: what is common to all arms decides nothing.
     gains = cases - cases[:1]
     fitted = (basis @ np.linalg.lstsq(basis, gains.T, rcond=None)[0]).T
-    return float(fitted.max(axis=0).mean() - fitted.mean(axis=1).max())
-
-
-# Draws under which a regression on a parameter says nothing.
-MIN_DRAWS = 30
-
-
-def utilities(terms: Sequence[np.ndarray]) -> np.ndarray:
-    """Sum of the terms of a utility, person by person."""
-    return np.sum(np.stack(list(terms)), axis=0)
+    return max(0.0, float(fitted.max(axis=0).mean() - fitted.mean(axis=1).max()))
