@@ -59,6 +59,10 @@ def compare(
     patients: Annotated[
         int | None, typer.Option(min=1, help="Another number of virtual patients.")
     ] = None,
+    sensitivity: Annotated[
+        str | None,
+        typer.Option(help="What moves the endpoints: tornado or sobol, over priors."),
+    ] = None,
     force: Annotated[bool, typer.Option(help="Write over an earlier one.")] = False,
 ) -> None:
     """Compare schedules in the same virtual patients: tables, figures, intervals."""
@@ -77,7 +81,7 @@ def compare(
             patients=patients,
         )
         with progress() as report:
-            result = compare_to_folder(asked, out_dir, report)
+            result = compare_to_folder(asked, out_dir, report, sensitivity)
         out.print(comparison(result))
     out.print(f"written: {out_dir}", markup=False)
 

@@ -10,22 +10,30 @@ from ckin.assay import ASSAYS
 from ckin.errors import InputError
 from ckin.plot import save
 from ckin.plot.figures import ASSAY_LABELS
-from ckin.plot.scenario import arms_over_time, forest, heat_map, response
+from ckin.plot.scenario import (
+    MOST_BANDS,
+    arms_over_time,
+    forest,
+    heat_map,
+    influence,
+    response,
+)
 from ckin.protocol.arms import FTC_LEVELS_CELLS_PER_KG
-from ckin.scenario import Result, Scenario, compare, with_fit
-from ckin.scenario.result import Row
+from ckin.scenario import Result, Scenario, compare, sensitivity, with_fit
+from ckin.scenario.result import Row, write_table
 from ckin.scenario.scenario import Endpoint
 from ckin.writing import writing
 
 
 Report = Callable[[str, int, int], None]
 
-# Arms of a figure over time: of more, the reference and the first so many.
+# Arms of a figure over time: those with a name of their own, else those of a sweep, the
+# reference and the first so many.
 MOST_ARMS = 7
 AXIS_LABELS = {
     "day": "protocol day",
-    "cells_per_kg": "cells/kg of each dose",
-    "cells": "cells of each dose",
+    "cells_per_kg": "dose, 10⁶ cells/kg",
+    "cells": "dose, 10⁶ cells",
     "cycles": "cycles",
     "every_d": "days from cycle to cycle",
 }
@@ -60,16 +68,30 @@ def with_options(
     return dataclasses.replace(scenario, people=people, seed=seed)
 
 
-def compare_to_folder(scenario: Scenario, folder: Path, report: Report) -> Result:
+def compare_to_folder(
+    scenario: Scenario, folder: Path, report: Report, moves: str | None = None
+) -> Result:
     """Compare, and write tables, manifest and figures.
+
+    Args:
+        scenario: the question.
+        folder: to write to.
+        report: called with (stage, done, total).
+        moves: the method of a sensitivity analysis to add; `None` for none.
 
     Raises:
         InputError: what cannot be answered or written.
     """
+    # First, so that what cannot be analysed is said before the work.
+    rows = None if moves is None else sensitivity(scenario, moves, report=report)
     result = compare(scenario, report=report)
     result.write(folder)
+    if rows is not None:
+        write_table(rows, folder / SENSITIVITY)
     report("figures", 0, 1)
     draw(result, folder / "figures")
+    if rows is not None:
+        draw_sensitivity(result, rows, folder / "figures")
     report("figures", 1, 1)
     return result
 
@@ -87,6 +109,29 @@ def draw(result: Result, folder: Path) -> list[Path]:
         ]
 
 
+def draw_sensitivity(result: Result, rows: list[Row], folder: Path) -> Path:
+    """Write the figure of a sensitivity analysis, of the first comparison.
+
+    Raises:
+        InputError: a folder that cannot be written.
+    """
+    scenario = result.outcomes.scenario
+    arm, against = scenario.pairs[0] if scenario.pairs else (scenario.first, "")
+    panels: dict[str, list[Row]] = {}
+    for row in rows:
+        if (row["arm"], row["against"]) == (arm, against):
+            panels.setdefault(row["endpoint"], []).append(row)
+    what = f"{arm} against {against}" if against else arm
+    method = "tornado" if "reach" in rows[0] else "Sobol"
+    figure = influence(
+        panels,
+        title=f"{scenario.title}: what moves {what} ({method}, typical patient)",
+        note=note_of(result),
+    )
+    with writing(folder):
+        return save(figure, folder / "sensitivity.png")
+
+
 def note_of(result: Result) -> str:
     """What a figure says of what it rests on."""
     ftc = [note for note in result.outcomes.notes if "FTC do rests" in note]
@@ -96,8 +141,9 @@ def note_of(result: Result) -> str:
 def _over_time(result: Result) -> dict:
     """Levels and their ratios, for each quantity."""
     scenario, figures = result.outcomes.scenario, {}
-    shown = [scenario.first]
-    shown += [a.name for a in scenario.arms if a.name != scenario.first]
+    named = [arm.name for arm in scenario.arms if not arm.sweep]
+    shown = named if len(named) > 1 else [arm.name for arm in scenario.arms]
+    shown = [scenario.first, *(name for name in shown if name != scenario.first)]
     shown = shown[:MOST_ARMS]
     doses = _doses(result, shown)
     for quantity, bands in result.outcomes.bands.items():
@@ -107,7 +153,7 @@ def _over_time(result: Result) -> dict:
             bands.days,
             {name: bands.level[name] for name in shown},
             y_label=what,
-            title=f"{scenario.title}: median and 90% of persons",
+            title=f"{scenario.title}: {_drawn(shown)}",
             **common,
         )
         others = [name for name in shown if name != scenario.first]
@@ -116,7 +162,7 @@ def _over_time(result: Result) -> dict:
                 bands.days,
                 {name: bands.ratio[name] for name in others},
                 y_label=f"ratio to {scenario.first}: {what}",
-                title=f"{scenario.title}: ratio within persons",
+                title=f"{scenario.title}: ratio within persons, {_drawn(others)}",
                 ratio=True,
                 skipped=1,
                 **common,
@@ -124,12 +170,16 @@ def _over_time(result: Result) -> dict:
     return figures
 
 
+def _drawn(shown: list[str]) -> str:
+    return "median and 90% of persons" if len(shown) <= MOST_BANDS else "median person"
+
+
 def _what(quantity: str, unit: str) -> str:
     """A quantity as an axis names it: by its assay where it has one."""
     for name, make in ASSAYS.items():
         if make().quantity == quantity:
             label = ASSAY_LABELS.get(name, name)
-            return label if unit in label else f"{label}, {unit}"
+            return label if "/" in label else f"{label}, {unit}"
     return f"{quantity.replace('_', ' ')}, {unit}"
 
 
@@ -158,6 +208,7 @@ def _forests(result: Result) -> dict:
     return {"forest": forest(rows, title=title, note=note_of(result))}
 
 
+SENSITIVITY = "sensitivity.csv"
 # Comparisons of one panel of a forest.
 MOST_FOREST = 20
 
@@ -204,6 +255,7 @@ def _response(
         shown,
         x_label=AXIS_LABELS.get(axis, axis),
         marks={name: v for name, v in marks.items() if x.min() <= v <= x.max()},
+        cells=axis in ("cells", "cells_per_kg"),
         title=_swept_title(result, bool(marks)),
         note=note_of(result),
     )

@@ -175,6 +175,7 @@ def response(
     marks: Mapping[str, float],
     title: str,
     note: str,
+    cells: bool = False,
 ) -> Figure:
     """Endpoints along one axis of a sweep: a panel for each.
 
@@ -186,6 +187,7 @@ def response(
         marks: values of `x` to mark, by label.
         title: over all.
         note: under all.
+        cells: `x` are numbers of cells: millions on a logarithmic axis.
     """
     columns = min(len(endpoints), 3)
     lines = -(-len(endpoints) // columns)
@@ -213,10 +215,15 @@ def response(
                 fontsize=7,
                 ha="center",
                 va="bottom",
+                rotation=35,
                 transform=axes.get_xaxis_transform(),
             )
-        axes.set_title(name, loc="left", pad=12 if marks else None)
+        axes.set_title(name, loc="left", pad=16 if marks else None)
         axes.set_xlabel(x_label)
+        if cells:
+            axes.set_xscale("log")
+            axes.set_xticks(x, [f"{value / 1e6:g}" for value in x], fontsize=7)
+            axes.xaxis.set_minor_locator(NullLocator())
         axes.set_ylabel(label)
     for axes in flat[len(endpoints) :]:
         axes.set_axis_off()
@@ -260,7 +267,7 @@ def heat_map(
             axes.text(
                 column,
                 row,
-                f"{values[row, column]:.3g}",
+                f"{values[row, column]:.4g}",
                 ha="center",
                 va="center",
                 color="white" if dark else "black",
@@ -275,12 +282,65 @@ def heat_map(
     return figure
 
 
+@matplotlib.rc_context(STYLE)
+def influence(
+    panels: Mapping[str, Sequence[Mapping]], *, title: str, note: str
+) -> Figure:
+    """What moves each endpoint: bars of a tornado, or Sobol's indices.
+
+    Args:
+        panels: sensitivity rows by endpoint, one a parameter.
+        title: over all.
+        note: under all.
+    """
+    every = [row for each in panels.values() for row in each]
+    names = list(dict.fromkeys(row["parameter"] for row in every))
+    columns = min(len(panels), 3)
+    lines = -(-len(panels) // columns)
+    left = 0.5 + max(map(len, names)) / 13.5
+    size = (2.5, max(1.2, 0.24 * len(names)))
+    figure, grid = _page((lines, columns), size, title=title, note=note, left=left)
+    flat = [axes for line in grid for axes in line]
+    places = {name: len(names) - 1 - at for at, name in enumerate(names)}
+    for at, (axes, (endpoint, rows)) in enumerate(
+        zip(flat, panels.items(), strict=False)
+    ):
+        tornado = "reach" in rows[0]
+        for row in rows:
+            y = places[row["parameter"]]
+            if tornado:
+                for end, colour in (("value_low", SKY), ("value_high", BLUE)):
+                    axes.barh(y, row[end] - row["base"], left=row["base"], color=colour)
+            else:
+                axes.barh(y, row["total"], color=SKY, xerr=row["total_error"])
+                axes.barh(y, row["first"], color=BLUE, height=0.4)
+        if tornado:
+            axes.axvline(rows[0]["base"], color=INK, lw=0.7)
+        axes.set_title(endpoint, loc="left")
+        axes.set_xlabel(rows[0]["measure"] if tornado else "share of the variance")
+        shown = at % columns == 0
+        axes.set_yticks(list(places.values()), list(places) if shown else [])
+    for axes in flat[len(panels) :]:
+        axes.set_axis_off()
+    ends = "light: at 5% of the prior, dark: at 95%"
+    shares = "dark: alone (first), light: with others (total), 90% interval"
+    figure.text(
+        0.99,
+        0.012,
+        ends if "reach" in every[0] else shares,
+        ha="right",
+        fontsize=8,
+        color=GREY,
+    )
+    return figure
+
+
 def _pair(row: Mapping) -> str:
     return f"{row['arm']} / {row['against']}"
 
 
 def _axis_text(value: float) -> str:
-    return f"{value / 1e6:g}e6" if abs(value) >= 1e5 else f"{value:g}"
+    return f"{value / 1e6:g}" if abs(value) >= 1e5 else f"{value:g}"
 
 
 def _ratio_axis(axis: Axis, low: float, high: float) -> None:

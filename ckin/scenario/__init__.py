@@ -23,6 +23,7 @@ from ckin.scenario.scenario import Outcome as Outcome
 from ckin.scenario.scenario import PeopleSpec as PeopleSpec
 from ckin.scenario.scenario import Scenario as Scenario
 from ckin.scenario.scenario import Worth as Worth
+from ckin.scenario.sensitivity import sensitivity as sensitivity
 
 
 def compare(scenario: Scenario, *, report=lambda *_: None) -> Result:

@@ -32,9 +32,9 @@ from ckin.scenario.statistics import QUANTILES
 
 
 # People whose curves are kept for bands: edges are good to a few percent of a band.
-BAND_PEOPLE = 400
+BAND_PEOPLE = 500
 # Days of a band at most.
-BAND_DAYS = 240
+BAND_DAYS = 400
 
 Report = Callable[[str, int, int], None]
 
@@ -91,22 +91,27 @@ class Outcomes:
 
     def of(self, arm: str, outcome: str) -> Float[np.ndarray, "draws patients"]:
         """One outcome under one arm."""
-        self.scenario.arm(arm), self.scenario.outcome(outcome)
-        names = [each.name for each in self.scenario.arms]
-        return self.values[outcome][names.index(arm)]
+        at = self.scenario.arms.index(self.scenario.arm(arm))
+        return self.values[self.scenario.outcome(outcome).name][at]
 
 
-def run(scenario: Scenario, *, report: Report = lambda *_: None) -> Outcomes:
+def run(
+    scenario: Scenario,
+    *,
+    people: People | None = None,
+    report: Report = lambda *_: None,
+) -> Outcomes:
     """Outcomes of every person under every arm.
 
     Args:
         scenario: the question.
+        people: who is treated; by default those that the scenario describes.
         report: called with (stage, done, total).
 
     Raises:
         InputError: what the model, the fit or the arms cannot answer.
     """
-    people = find_people(scenario)
+    people = find_people(scenario) if people is None else people
     model = people.whole.model
     wrong = [
         f"{'.'.join(map(str, path))}: {words}"

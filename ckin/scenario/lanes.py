@@ -186,7 +186,8 @@ def _levels(
 def _of_person(whole: Population, batch: _Batch, phi, weight_kg, quantities):
     """One person under one arm."""
     known = {name: weight_kg for name in weighed(whole.model)}
-    model = whole.patient_model(phi, {**known, **batch.values})
+    set_by_arm = {name: jnp.asarray(value) for name, value in batch.values.items()}
+    model = whole.patient_model(phi, {**known, **set_by_arm})
     events, grid = batch.dosing.at(weight_kg)
     grid = grid if whole.on_grid else None
     trajectory = solve(model, events, batch.time_d, grid=grid)

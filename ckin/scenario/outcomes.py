@@ -49,6 +49,10 @@ def _within(
 
 def _measured(outcome: Outcome, days: np.ndarray, rows: np.ndarray) -> np.ndarray:
     metric, limit = outcome.metric, outcome.level
+    if outcome.after_d:
+        # The first column stays: it is the start and no peak.
+        kept = (days == 0.0) | (days >= outcome.after_d - ROUNDING_D)
+        days, rows = days[kept], rows[:, kept]
     if metric in ("CMAX", "TMAX"):
         return peaks(days, rows)[metric == "TMAX"]
     if metric in (*AREA_DAYS, "AUC"):

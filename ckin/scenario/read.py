@@ -232,7 +232,7 @@ def _tried(plan: Protocol, own: SweepTable, axis: str, value: Any) -> Protocol:
     )
 
 
-def _short(axis: str, value: float) -> str:
+def _short(axis: str, value: float | int) -> str:
     """A value of an axis as part of the name of an arm."""
     if axis in ("cells_per_kg", "cells"):
         return cells_text(value) + ("/kg" if axis == "cells_per_kg" else "")
@@ -249,11 +249,27 @@ def _outcomes(table: ScenarioTable, where: Where) -> Iterator[Outcome]:
             level = f"{own.level:g} {own.unit}"
             name_of_kind = kind.name.replace("a level", level)
         title = own.title or f"{name_of_kind}, {own.of}"
+        with where.located(("outcomes", name, "unit")):
+            unit = _unit(own.unit)
         with where.located(("outcomes", name)):
-            unit = canonical_unit(own.unit) if own.unit is not None else ""
             yield Outcome(
-                name, own.metric, own.of, own.cycle, own.level, better, title, unit
+                name=name,
+                metric=own.metric,
+                of=own.of,
+                cycle=own.cycle,
+                level=own.level,
+                better=better,
+                title=title,
+                unit=unit,
+                after_d=own.after_d,
             )
+
+
+def _unit(text: str | None) -> str:
+    try:
+        return "" if text is None else canonical_unit(text)
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def _check_parameters(values: Any, model: str | None, folder: Path) -> None:
@@ -263,24 +279,23 @@ def _check_parameters(values: Any, model: str | None, folder: Path) -> None:
 
 def _check_names(table: ScenarioTable, arms: list[str], where: Where) -> None:
     """Arms and outcomes that are named elsewhere in the file are there."""
-    asked = [
+    named: list[tuple[places.Path, str]] = [
         (("comparisons", n, key), getattr(own, key))
         for n, own in enumerate(table.comparisons)
         for key in ("arm", "against")
     ]
     if table.reference is not None:
-        asked.append((("reference",), table.reference))
-    told = [_unknown(where, path, name, arms, "arm") for path, name in asked]
-    asked = [
+        named.append((("reference",), table.reference))
+    asked: list[tuple[places.Path, str]] = [
         (("utility", n, "outcome"), own.outcome) for n, own in enumerate(table.utility)
     ]
     asked += [
-        (("endpoints", n, "outcome"), own.outcome) for n, own in table.endpoints.items()
+        (("endpoints", name, "outcome"), own.outcome)
+        for name, own in table.endpoints.items()
     ]
-    told += [
-        _unknown(where, path, name, list(table.outcomes), "outcome")
-        for path, name in asked
-    ]
+    outcomes = list(table.outcomes)
+    told = [_unknown(where, path, name, arms, "arm") for path, name in named]
+    told += [_unknown(where, path, name, outcomes, "outcome") for path, name in asked]
     found = [words for words in told if words]
     if found:
         raise InputError("\n".join(found))

@@ -198,7 +198,8 @@ class Result:
         for name in outcomes.people.drawn:
             column = typical[:, whole.estimate.index(name)]
             found = partial_value_of_information(self._expected, column)
-            rows.append((name, found))
+            # No parameter is worth more than all of them; a regression may think so.
+            rows.append((name, float(np.minimum(found, rows[0][1]))))
         return [
             {"parameter": name, "value": value, "unit": UTILITY, **self._said}
             for name, value in rows

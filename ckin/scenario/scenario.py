@@ -67,6 +67,8 @@ METRICS = {
     "ABOVE": MetricKind("at or above a level at the end", "1", "share", True),
     "BELOW": MetricKind("below a level at the end", "1", "share", True),
 }
+# What looks at levels one by one.
+PEAKS = ("CMAX", "TMAX", "CMIN")
 # Areas of a fixed length, days.
 AREA_DAYS = {"AUC028": 28.0, "AUC084": 84.0}
 
@@ -107,6 +109,8 @@ class Outcome:
         better: whether "higher" or "lower" numbers are better.
         title: in a line.
         unit: of the level; "" where it is known to be that of the quantity.
+        after_d: of peaks and lowest levels: only so many days after the window begins;
+            cells just infused are no expansion.
     """
 
     name: str
@@ -117,6 +121,7 @@ class Outcome:
     better: str = "higher"
     title: str = ""
     unit: str = ""
+    after_d: float = 0.0
 
     def __post_init__(self):
         if self.metric not in METRICS:
@@ -127,6 +132,12 @@ class Outcome:
         if self.kind.needs_level and self.level is None:
             raise InputError(
                 f"outcome {self.name}: {self.metric} is of a level; give level and unit"
+            )
+
+        if self.after_d and self.metric not in PEAKS:
+            raise InputError(
+                f"outcome {self.name}: after_d is of {', '.join(PEAKS)}, not of "
+                f"{self.metric}; leave it out"
             )
 
     @property
@@ -388,7 +399,7 @@ def _outcome_faults(
             )
             return
         start_d, end_d = window(arm.protocol, cycle, scenario.follow_d)
-        length_d = AREA_DAYS.get(outcome.metric, 0.0)
+        length_d = max(AREA_DAYS.get(outcome.metric, 0.0), outcome.after_d)
         if end_d - start_d < length_d:
             yield (
                 (*here, "metric"),

@@ -4,7 +4,7 @@ Strict like a protocol file, and its faults are told the same way. The descripti
 field is what a message gives as expected, and what `docs/compare.md` explains.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
@@ -37,8 +37,18 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Source = Literal["typical", "prior", "fit"]
 Spread = Literal["parameters", "between-patient", "residual"]
 MetricCode = Literal[
-    *("CMAX", "TMAX", "AUC028", "AUC084", "AUC", "CEND", "CMIN"),
-    *("TLST", "DABOVE", "DBELOW", "ABOVE", "BELOW"),
+    "CMAX",
+    "TMAX",
+    "AUC028",
+    "AUC084",
+    "AUC",
+    "CEND",
+    "CMIN",
+    "TLST",
+    "DABOVE",
+    "DBELOW",
+    "ABOVE",
+    "BELOW",
 ]
 Summary = Literal["geometric mean", "mean", "median", "share"]
 Scale = Literal["linear", "log2", "above", "below"]
@@ -117,13 +127,16 @@ class SweepTable(ScenarioArmTable):
 class OutcomeTable(Table):
     """`[outcomes.NAME]`: one number of each patient."""
 
-    metric: MetricCode = Field(description=_words(MetricCode.__args__))
+    metric: MetricCode = Field(description=_words(get_args(MetricCode)))
     of: Text = Field("qpcr", description="an assay or a quantity of the model")
     cycle: Cycle | Literal["last"] | None = Field(
         None, description='the number of a cycle, or "last"; none: the whole course'
     )
     level: Positive | None = Field(None, description="a level, above 0, with its unit")
     unit: Text | None = Field(None, description='its unit, such as unit = "copies/ug"')
+    after_d: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="days, 0 or more"
+    )
     better: Literal["higher", "lower"] | None = Field(
         None, description=_words(("higher", "lower"))
     )
@@ -134,7 +147,7 @@ class EndpointTable(Table):
     """`[endpoints.NAME]`: one number of an arm."""
 
     outcome: Text = Field(description="the name of an outcome")
-    summary: Summary = Field(description=_words(Summary.__args__))
+    summary: Summary = Field(description=_words(get_args(Summary)))
     at_least: Number | None = Field(None, description="a number")
     at_most: Number | None = Field(None, description="a number")
     title: Text | None = Field(None, description="a text: the endpoint in a line")
@@ -145,7 +158,7 @@ class UtilityTable(Table):
 
     outcome: Text = Field(description="the name of an outcome")
     weight: Number = Field(description="a number; negative: it does harm")
-    scale: Scale = Field("linear", description=_words(Scale.__args__))
+    scale: Scale = Field("linear", description=_words(get_args(Scale)))
     per: Positive = Field(
         1.0, description="how much of the outcome is worth the weight, above 0"
     )

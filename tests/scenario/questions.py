@@ -13,6 +13,7 @@ LIMIT = 5.0
 OUTCOMES = (
     Outcome("peak", "CMAX"),
     Outcome("peak_d", "TMAX"),
+    Outcome("later", "CMAX", after_d=4.0),
     Outcome("auc28", "AUC028"),
     Outcome("auc", "AUC"),
     Outcome("end", "CEND"),
