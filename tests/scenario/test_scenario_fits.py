@@ -1,16 +1,23 @@
 """Scenarios on draws of a posterior."""
 
+import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from questions import ARMS, LINEAR, OUTCOMES, scenario
+from toys import dataset, patient, sample
 from typer.testing import CliRunner
 
+from ckin.assay import qpcr
 from ckin.cli import app
 from ckin.errors import InputError
-from ckin.reopen import reopen
+from ckin.library import load_model
+from ckin.population import pack, population
+from ckin.reopen import Reopened, reopen
 from ckin.scenario import PeopleSpec, compare
+from ckin.scenario import people as people_of_a_scenario
 
 
 END = tuple(outcome for outcome in OUTCOMES if outcome.name in ("end", "auc28"))
@@ -23,16 +30,35 @@ def run(*args):
     return result
 
 
-@pytest.fixture(scope="module")
-def fit(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fit")
-    data, out = folder / "virtual.csv", folder / "fit"
-    same = ("--model", LINEAR)
-    plan = ("--protocol", "szcart01-cart1", "--n", 6, "--horizon", 60)
-    run("simulate", *same, *plan, "--out", data)
-    few = ("--method", "map", "--chains", 2, "--draws", 20)
-    run("fit", data, *same, *few, "--out", out)
-    return out
+@pytest.fixture
+def fit(monkeypatch):
+    """A fit folder as `reopen` gives it, without the minutes of a fit."""
+    monkeypatch.setattr(people_of_a_scenario, "reopen", lambda *_: OPENED)
+    return Path("fit")
+
+
+def opened() -> Reopened:
+    """Draws of six patients about typical patients that differ between draws."""
+    whole = population(load_model(LINEAR), qpcr())
+    rng = np.random.default_rng(5)
+    typical = np.log(0.1) + 0.1 * rng.standard_normal((DRAWS, 1))
+    omega = 0.2 * np.exp(0.1 * rng.standard_normal((DRAWS, 1)))
+    eta = rng.standard_normal((6, 1))
+    patients = [patient(f"V{n + 1}", [sample(7.0, 50.0)]) for n in range(6)]
+    data = dataset(patients)
+    return Reopened(
+        dataset=data,
+        population=whole,
+        data=pack(data, whole),
+        phi=typical[:, None] + omega[:, None] * eta,
+        typical=typical,
+        omega=omega,
+        sigma=np.full(DRAWS, 0.4),
+        manifest={"model": "linear", "synthetic_data": True, "converged": False},
+    )
+
+
+OPENED = opened()
 
 
 def asked(fit, **people):
@@ -43,22 +69,21 @@ def asked(fit, **people):
 def test_new_patients_are_drawn_from_the_posterior(fit):
     result = compare(asked(fit, patients=7))
     people = result.outcomes.people
-    opened = reopen(fit, DRAWS)
     assert people.shape == (DRAWS, 7)
-    np.testing.assert_array_equal(people.typical, opened.typical)
+    np.testing.assert_array_equal(people.typical, OPENED.typical)
     # Patients of one draw lie about its typical patient by its own spread.
-    eta = (people.phi - people.typical[:, None]) / opened.omega[:, None]
+    eta = (people.phi - people.typical[:, None]) / OPENED.omega[:, None]
     np.testing.assert_allclose(eta - eta[:1], 0.0, atol=1e-12)
     assert people.uncertainty == ("posterior", "between-patient")
     assert "SYNTHETIC" in result.label
+    assert any("DID NOT CONVERGE" in note for note in result.outcomes.notes)
     assert result.arm_rows[0]["low"] < result.arm_rows[0]["high"]
 
 
 def test_fitted_patients_are_followed_by_their_own_draws(fit):
     result = compare(asked(fit, patients="fitted"))
-    opened = reopen(fit, DRAWS)
-    np.testing.assert_array_equal(result.outcomes.people.phi, opened.phi)
-    ids = [patient.id for patient in opened.dataset.patients]
+    np.testing.assert_array_equal(result.outcomes.people.phi, OPENED.phi)
+    ids = [patient.id for patient in OPENED.dataset.patients]
     assert result.outcomes.people.ids == tuple(ids)
     alone = compare(asked(fit, patient=ids[2]))
     assert alone.outcomes.people.shape == (DRAWS, 1)
@@ -111,7 +136,23 @@ def test_another_model_than_the_fits_is_refused(fit):
         compare(wrong)
 
 
-def test_the_command_takes_the_fit(fit, tmp_path):
+@pytest.mark.slow
+def test_the_command_takes_a_fit(tmp_path):
+    data, fit = tmp_path / "virtual.csv", tmp_path / "fit"
+    same = ("--model", LINEAR)
+    plan = ("--protocol", "szcart01-cart1", "--n", 6, "--horizon", 60)
+    run("simulate", *same, *plan, "--out", data)
+    few = ("--method", "map", "--chains", 2, "--draws", 20)
+    run("fit", data, *same, *few, "--out", fit)
+    found = reopen(fit, 40)
+    with (fit / "summary.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["parameter"]: row for row in csv.DictReader(file)}
+    for name, draws in (
+        ("loss", np.exp(found.typical[:, 0])),
+        ("omega_loss", found.omega[:, 0]),
+        ("sigma_qpcr", found.sigma),
+    ):
+        assert draws.mean() == pytest.approx(float(rows[name]["mean"]))
     file = tmp_path / "mine.toml"
     file.write_text(
         f"""
