@@ -11,7 +11,7 @@ so that memory is that of a batch, of the outcomes, and of the curves that are d
 import dataclasses
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import jax
@@ -24,7 +24,7 @@ from ckin.cohort import FOLLOW_UP_DAYS, SAMPLE_DAYS, normals, visits_of
 from ckin.errors import InputError
 from ckin.metrics.rows import level_on
 from ckin.model import AbstractModel, name_of
-from ckin.scenario.lanes import Laid, Solver, lay, parameters_set, runs_in
+from ckin.scenario.lanes import QUICK, Laid, Solver, lay, parameters_set, runs_in
 from ckin.scenario.outcomes import outcome_values
 from ckin.scenario.people import FOR_READING, People, find_people
 from ckin.scenario.scenario import Outcome, Scenario, Worth, faults, quantity_of
@@ -138,20 +138,16 @@ def run(
     curves = _Curves(scenario, quantities, n_people)
     readings = _Readings(scenario, people)
     done = 0
-    for quick in np.unique(pace).tolist():
-        own = [dataclasses.replace(each, quick=quick) for each in laid]
-        for at, rows, levels, solved in solver.solved(
-            own, np.flatnonzero(pace == quick)
-        ):
-            for outcome in scenario.outcomes:
-                level = levels[:, quantities.index(quantity[outcome.name])]
-                values[outcome.name][at, rows] = readings.outcome(
-                    outcome, laid[at], rows, level
-                )
-            curves.keep(at, laid[at], rows, levels)
-            failed[laid[at].arm.name] += int((~solved).sum())
-            done += levels.shape[0]
-            report("solve", done, n_people * len(laid))
+    for at, rows, levels, solved in _all_solved(solver, laid, pace):
+        for outcome in scenario.outcomes:
+            level = levels[:, quantities.index(quantity[outcome.name])]
+            values[outcome.name][at, rows] = readings.outcome(
+                outcome, laid[at], rows, level
+            )
+        curves.keep(at, laid[at], rows, levels)
+        failed[laid[at].arm.name] += int((~solved).sum())
+        done += levels.shape[0]
+        report("solve", done, n_people * len(laid))
     seconds = time.perf_counter() - began
     names = [arm.name for arm in scenario.arms]
     return Outcomes(
@@ -170,6 +166,29 @@ def run(
         notes=tuple(_notes(scenario, people, model)),
         seconds=seconds,
     )
+
+
+def _all_solved(
+    solver: Solver, laid: list[Laid], pace: np.ndarray
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    """Everyone under every arm: at the usual pace, or quicker where that fails."""
+    quick = [dataclasses.replace(each, quick=QUICK) for each in laid]
+    again: dict[int, list[np.ndarray]] = {}
+    usual = np.flatnonzero(pace == 1.0)
+    for at, rows, levels, solved in solver.solved(laid, usual) if usual.size else ():
+        if not solved.all():
+            again.setdefault(at, []).append(rows[~solved])
+        if solved.any():
+            yield at, rows[solved], levels[solved], solved[solved]
+    fast = np.flatnonzero(pace > 1.0)
+    if fast.size:
+        yield from solver.solved(quick, fast)
+    for at, lost in again.items():
+        # Too quick under this arm alone: each arm by itself, so that none depends on
+        # what becomes of the others.
+        alone = solver.solved([quick[at]], np.concatenate(lost), quick)
+        for _, rows, levels, solved in alone:
+            yield at, rows, levels, solved
 
 
 class _Readings:

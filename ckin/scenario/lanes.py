@@ -40,6 +40,8 @@ STEP_BUCKET, EVENT_BUCKET = 32, 8
 UNSEEN_SHARE = 1e-6
 # A level this share of a person's highest below nothing is a rounding error.
 NEGATIVE_SHARE = 1e-6
+# No level of anybody is as high, in any unit.
+MOST = 1e20
 # Cells given are in blood at once and spread within a day; nobody samples them then
 # (`ckin.metrics.draws` reads from day 1 on too).
 UNREAD_D = 1.0
@@ -193,9 +195,10 @@ def _of_person(whole: Population, batch: _Batch, phi, weight_kg, quantities):
     trajectory = solve(model, events, batch.time_d, grid=grid)
     found = jax.vmap(model.quantities)(trajectory.states)
     levels = jnp.stack([found[name] for name in quantities])
-    # Steps that are too long for somebody show as cells below nothing.
+    # Steps too long for somebody show as cells below nothing, or beyond reason.
     least = -NEGATIVE_SHARE * jnp.max(levels, axis=1, keepdims=True)
-    solved = trajectory.ok & jnp.all(jnp.isfinite(levels) & (levels >= least))
+    sound = jnp.isfinite(levels) & (levels >= least) & (levels < MOST)
+    solved = trajectory.ok & jnp.all(sound)
     levels = jnp.maximum(levels, 0.0)
     return jnp.where(solved, levels, jnp.nan), solved
 
@@ -267,16 +270,21 @@ class Solver:
         return found
 
     def solved(
-        self, laid: Sequence[Laid], rows: np.ndarray
+        self, laid: Sequence[Laid], rows: np.ndarray, like: Sequence[Laid] = ()
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
         """Levels of these people, arm by arm and batch by batch.
+
+        Args:
+            laid: arms.
+            rows: people.
+            like: arms of whose longest the program is; these by default.
 
         Yields:
             Place of the arm, which people, levels (people, quantities, times) on the
             arm's own days, and who was solved.
         """
         lanes = Lanes.of(rows.size)
-        steps, times = self._steps(laid), self._times(laid)
+        steps, times = self._steps(like or laid), self._times(like or laid)
         waiting = None
         for start in range(0, len(laid), lanes.arms):
             chunk = list(laid[start : start + lanes.arms])

@@ -288,6 +288,23 @@ def test_infusions_over_hours_give_the_same_cells():
     )
 
 
+def test_who_is_too_fast_for_the_usual_steps_takes_more():
+    # RK4 blows up at 8 a day in steps of half a day, and not in an eighth.
+    arms = (Arm("one", ONE), Arm("fast", ONE, values={"loss": 8.0}))
+    people = PeopleSpec(source="typical", patients=3)
+    found_there = compare(scenario(arms, people=people))
+    assert found_there.outcomes.quick == 0
+    found_before = compare(scenario(arms, people=people, reference="fast"))
+    assert found_before.outcomes.quick == 3
+    loss, scale = loss_and_scale(found_there, "fast")
+    exact = scale * CELLS_PER_KG * np.exp(-loss)
+    for found in (found_there, found_before):
+        assert found.outcomes.failed == {"one": 0, "fast": 0}
+        # 20 steps of z = 0.4 to 0.6 err by z^5/120 each.
+        np.testing.assert_allclose(of(found, "fast", "peak"), exact, rtol=2e-2)
+        np.testing.assert_allclose(of(found, "fast", "end"), 0.0, atol=1e-50)
+
+
 def test_a_person_who_cannot_be_solved_is_left_out_and_counted():
     # A loss of 2e4 a day is too fast for any grid of this size.
     with np.errstate(all="ignore"):
@@ -311,7 +328,7 @@ def test_a_person_who_cannot_be_solved_is_left_out_and_counted():
         ({"follow_d": 0.0}, "gives its last cells then"),
         ({"outcomes": (dataclasses.replace(OUTCOMES[0], cycle=2),)}, "has no more"),
         ({"outcomes": (dataclasses.replace(OUTCOMES[0], of="il6"),)}, "found 'il6'"),
-        ({"follow_d": 20.0, "outcomes": (OUTCOMES[2],)}, "28 days to follow"),
+        ({"follow_d": 20.0, "outcomes": (OUTCOMES[3],)}, "28 days to follow"),
         ({"uncertainty": ("parameters",), "people": PeopleSpec()}, "one set"),
         ({"people": PeopleSpec(source="fit")}, "--fit FOLDER"),
         ({"people": PeopleSpec(source="prior", draw=("lss",))}, "did you mean loss"),
