@@ -5,7 +5,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from ckin.errors import InputError
-from ckin.protocol.arms import Condition, Protocol
+from ckin.protocol.arms import Protocol
+from ckin.protocol.changing import Condition
 from ckin.protocol.days import runs, time_of_day
 from ckin.protocol.doses import PRODUCTS, Dose
 from ckin.protocol.places import Path
