@@ -12,7 +12,14 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ckin import design_commands, filing, laboratory, library_commands, runtime
+from ckin import (
+    design_commands,
+    filing,
+    laboratory,
+    library_commands,
+    runtime,
+    scenario_commands,
+)
 from ckin.errors import InputError
 from ckin.options import (
     Data,
@@ -47,6 +54,7 @@ app.add_typer(library_commands.commands)
 app.add_typer(laboratory.commands)
 app.add_typer(filing.commands)
 app.add_typer(design_commands.commands)
+app.add_typer(scenario_commands.commands)
 
 Model = Annotated[str, typer.Option(help="Name (see `ckin models`) or a .py file.")]
 Set = Annotated[

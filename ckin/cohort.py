@@ -190,7 +190,7 @@ def virtual_patients(
         arm: covariate ARM; the name of the protocol when not given.
         prefix: of the IDs, which count from 1.
     """
-    visits = _visits(protocol, sample_days, follow_up_days)
+    visits = visits_of(protocol, sample_days, follow_up_days)
     key_weight, key_limit = jax.random.split(key)
     weights = np.asarray(normals(key_weight, jnp.arange(n), ()))
     spread = np.asarray(normals(key_limit, jnp.arange(n), (len(visits),)))
@@ -371,7 +371,7 @@ def _in_cells(dose: Dose, weight_kg: float) -> Dose:
     return dataclasses.replace(dose, cells=cells, cells_per_kg=None)
 
 
-def _visits(
+def visits_of(
     protocol: Protocol, sample_days: Sequence[float], follow_up_days: Sequence[float]
 ) -> list[tuple[float, int]]:
     """Time and cycle of every sample of a protocol, in order."""

@@ -14,7 +14,6 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
@@ -23,15 +22,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ckin._types import Array, ArrayLike, Float
+from ckin._types import Array, Float
 from ckin.assay import NOT_COUNTED
 from ckin.cohort import WEIGHT_MEDIAN_KG, WEIGHT_SD_LOG, normals
+from ckin.dosing import Dosing, dosing, weighed
 from ckin.inference.referee import ATOL, RTOL
-from ckin.model import name_of, parameters
+from ckin.model import name_of
 from ckin.population import GRID_ERROR, Packed, Population, refined
 from ckin.population.model import log_reading, patient_phi
-from ckin.protocol import EventTable, Protocol, stack_events
-from ckin.solve import Grid, Solver, lagged, make_grids
+from ckin.protocol import Protocol, stack_events
+from ckin.solve import Solver, make_grids
 
 
 # Patients of a batch: enough that starting it costs nothing, few enough that the states
@@ -65,40 +65,6 @@ class Crowd:
     failed: int
     error_log10: float
     seconds: float
-
-
-class _Plan(eqx.Module):
-    """A protocol for anyone: what an event gives is a fixed part and one per kg.
-
-    Attributes:
-        events: its events; `cells` and `rate` are the fixed part.
-        grid: steps that hold them and the samples; the same.
-        events_per_kg: `cells` and `rate` of the events per kg of weight.
-        grid_per_kg: of the steps.
-    """
-
-    events: EventTable
-    grid: Grid
-    events_per_kg: list[Array]
-    grid_per_kg: list[Array]
-
-    def at(self, weight_kg: Array) -> tuple[EventTable, Grid]:
-        """Events and grid of a patient of this weight."""
-        return (
-            _shifted(self.events, self.events_per_kg, weight_kg),
-            _shifted(self.grid, self.grid_per_kg, weight_kg),
-        )
-
-
-def _by_weight(table: EventTable | Grid) -> list:
-    """What of a table may go by weight: cells at once, and those that run in."""
-    return [table.cells] if table.rate is None else [table.cells, table.rate]
-
-
-def _shifted(table: Any, per_kg: list[Array], weight_kg: ArrayLike) -> Any:
-    """The table with so many kg's worth more of everything."""
-    more = [x + weight_kg * y for x, y in zip(_by_weight(table), per_kg, strict=True)]
-    return eqx.tree_at(_by_weight, table, more)
 
 
 def simulate_crowd(
@@ -148,14 +114,9 @@ def simulate_crowd(
     return Crowd(path, n, failed, error, seconds)
 
 
-def _plan(whole: Population, protocol: Protocol, time_d, key: Array) -> _Plan:
+def _plan(whole: Population, protocol: Protocol, time_d, key: Array) -> Dosing:
     """The protocol on a grid that serves a sample of its virtual patients."""
     inputs = whole.model.inputs
-    one, two = (
-        jax.tree.map(jnp.asarray, protocol.events(weight, inputs))
-        for weight in (1.0, 2.0)
-    )
-    per_kg = [b - a for a, b in zip(_by_weight(one), _by_weight(two), strict=True)]
     alone = stack_events([protocol.events(WEIGHT_MEDIAN_KG, inputs)])
     typical = jax.tree.map(jnp.asarray, alone)
     samples, late = time_d[None], np.zeros((1, time_d.size), bool)
@@ -170,37 +131,15 @@ def _plan(whole: Population, protocol: Protocol, time_d, key: Array) -> _Plan:
         present=jnp.asarray(~late),
         which=jnp.zeros(samples.shape, int),
         sampled=NOT_COUNTED,
-        known={name: jnp.array([WEIGHT_MEDIAN_KG]) for name in _weighed(whole)},
+        known={name: jnp.array([WEIGHT_MEDIAN_KG]) for name in weighed(whole.model)},
         covariates=jnp.zeros((1, len(whole.covariates))),
     )
     if whole.on_grid:
         phi = _phi(whole, key, jnp.arange(GRID_PATIENTS))
         data, _ = refined(whole, data, phi[:, None], target=GRID_ERROR)
     grid = jax.tree.map(lambda rows: rows[0], data.grid)
-    share = lagged(whole.model, eqx.tree_at(_by_weight, one, per_kg))
-    steps_per_kg = _on_steps(grid, share)
-    return _Plan(
-        events=_shifted(one, per_kg, -1.0),
-        # At the typical weight the grid holds fixed + weight * per_kg.
-        grid=_shifted(grid, steps_per_kg, -WEIGHT_MEDIAN_KG),
-        events_per_kg=per_kg,
-        grid_per_kg=steps_per_kg,
-    )
-
-
-def _on_steps(grid: Grid, events: EventTable) -> list[Array]:
-    """Cells and rates of events on the steps of a grid that holds these events."""
-    at = jnp.searchsorted(jnp.asarray(events.time_d), grid.start_d, side="right") - 1
-    cells, *rate = (rows[jnp.clip(at, 0, None)] for rows in _by_weight(events))
-    # Steps that give are of no length, and where nothing is given nothing is shared.
-    given = jnp.any(jnp.asarray(grid.cells) > 0, axis=1, keepdims=True)
-    return [jnp.where(given, cells, 0.0), *rate]
-
-
-def _weighed(whole: Population) -> list[str]:
-    """Parameters that stand for body weight."""
-    known = parameters(whole.model)
-    return [name for name, info in known.items() if info.column == "WT"]
+    plan = dosing(whole.model, protocol, grid, WEIGHT_MEDIAN_KG)
+    return jax.tree.map(jnp.asarray, plan)
 
 
 def _phi(whole: Population, key: Array, index: Array) -> Array:
@@ -223,7 +162,7 @@ def _people(whole: Population, key: Array, index: Array) -> tuple[Array, Array]:
 
 def _readings(
     whole: Population,
-    plan: _Plan,
+    plan: Dosing,
     key: Array,
     time_d: Array,
     index: Array,
@@ -233,7 +172,7 @@ def _readings(
     phi, weight = _people(whole, key, index)
 
     def one(phi, weight):
-        known = {name: weight for name in _weighed(whole)}
+        known = {name: weight for name in weighed(whole.model)}
         events, grid = plan.at(weight)
         reading, solved = log_reading(
             whole, phi, known, events, time_d, solver=solver, grid=grid
@@ -302,7 +241,7 @@ def _write(file, whole: Population, rows: slice, values: list[np.ndarray]) -> No
         file.variables[name][rows] = column.astype("f4")
 
 
-def _error(whole: Population, plan: _Plan, key, time_d, first: np.ndarray) -> float:
+def _error(whole: Population, plan: Dosing, key, time_d, first: np.ndarray) -> float:
     """Largest error of the first patients' readings, log10."""
     if not whole.on_grid:
         return 0.0

@@ -65,6 +65,35 @@ def load_model(name_or_path: str | Path) -> AbstractModel:
     return _the_model(importlib.import_module(f"ckin.models.{name}"), name)
 
 
+def settings(model: AbstractModel) -> dict[str, dict[str, float]]:
+    """Named sets of values that a model's file has, as `SETTINGS`; none where not."""
+    return dict(getattr(inspect.getmodule(type(model)), "SETTINGS", {}))
+
+
+@functools.cache
+def scenario_files() -> dict[str, Path]:
+    """Files of the shipped scenarios, by name."""
+    shipped = Path(__file__).resolve().parent / "scenario" / "shipped"
+    return {path.stem: path for path in sorted(shipped.glob("*.toml"))}
+
+
+def scenario_path(name_or_path: str) -> Path:
+    """The file of a shipped scenario; a path ending in `.toml` as it is.
+
+    Raises:
+        InputError: neither a shipped scenario nor a `.toml` file.
+    """
+    known = scenario_files()
+    if name_or_path in known:
+        return known[name_or_path]
+    if name_or_path.endswith(".toml"):
+        return Path(name_or_path)
+    raise InputError(
+        f"no scenario {name_or_path!r}; {did_you_mean(name_or_path, known)}shipped are "
+        f"{', '.join(known)}; a scenario of your own is a path ending in .toml"
+    )
+
+
 @functools.cache
 def protocol_families() -> dict[str, dict[str, Protocol]]:
     """The shipped protocol files by name, and the protocols in each by name."""

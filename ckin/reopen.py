@@ -8,7 +8,7 @@ refused: draws of one model solved through another are nobody's.
 import dataclasses
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,9 @@ class Reopened:
         data: their arrays.
         phi: draws of their parameters, (draws, patients, estimated), evenly spaced over
             all chains.
+        typical: the same draws of φ of the typical patient, (draws, estimated).
+        omega: of the spreads, (draws, varying).
+        sigma: of the error SD of the first assay, (draws,).
         manifest: how the fit was run and whether it converged.
     """
 
@@ -51,6 +54,9 @@ class Reopened:
     population: Population
     data: Packed
     phi: np.ndarray
+    typical: np.ndarray
+    omega: np.ndarray
+    sigma: np.ndarray
     manifest: Mapping[str, Any]
 
 
@@ -98,18 +104,33 @@ def reopen(folder: Path, draws: int) -> Reopened:
     with xr.open_dataset(
         folder / "posterior.nc", group="posterior", engine="h5netcdf"
     ) as posterior:
-        values = np.stack(
-            [
-                posterior[f"{name}_i"].sel(patient=list(data.ids)).to_numpy()
-                for name in population.estimate
-            ],
-            axis=-1,
+        each = _drawn(
+            posterior, [f"{name}_i" for name in population.estimate], list(data.ids)
         )
-    flat = values.reshape(-1, *values.shape[2:])
-    rows = np.linspace(0, len(flat) - 1, min(draws, len(flat))).astype(int)
-    phi = np.asarray(population.to_phi(jnp.asarray(flat[rows])))
+        typical = _drawn(posterior, population.estimate)
+        omega = _drawn(posterior, [f"omega_{name}" for name in population.vary])
+        sigma = _drawn(posterior, [f"sigma_{population.assays[0].name}"])
+    rows = np.linspace(0, len(each) - 1, min(draws, len(each))).astype(int)
+    phi, centre = (
+        np.asarray(population.to_phi(jnp.asarray(x[rows]))) for x in (each, typical)
+    )
     known = {patient.id: patient for patient in dataset.patients}
     dataset = dataclasses.replace(
         dataset, patients=tuple(known[name] for name in data.ids)
     )
-    return Reopened(dataset, population, data, phi, manifest)
+    return Reopened(
+        dataset, population, data, phi, centre, omega[rows], sigma[rows, 0], manifest
+    )
+
+
+def _drawn(
+    posterior: xr.Dataset, names: Sequence[str], patients: Sequence[str] = ()
+) -> np.ndarray:
+    """Draws of all chains, one after another: (draws, ..., names)."""
+    chosen = [posterior[name] for name in names]
+    if patients:
+        chosen = [values.sel(patient=list(patients)) for values in chosen]
+    if not chosen:
+        return np.zeros((posterior.sizes["chain"] * posterior.sizes["draw"], 0))
+    values = np.stack([each.to_numpy() for each in chosen], axis=-1)
+    return values.reshape(-1, *values.shape[2:])

@@ -1,34 +1,38 @@
-"""FTC on day 8 or later: the flagship's curves, from prior assumptions. Not data.
+"""FTC on day 8 or later: the flagship in typical patients. Prior assumptions, not data.
 
 Run: python examples/what_if_ftc.py
+From a file, with the uncertainty of the priors: ckin compare ftc-days --out compared
 """
 
-import jax
-import numpy as np
-
-from ckin.assay import qpcr
-from ckin.library import load_model, load_protocol
-from ckin.population import population
-from ckin.simulation import protocol_curves
+from ckin.library import load_protocol
+from ckin.scenario import Arm, Outcome, PeopleSpec, Scenario, compare
 
 
-trial = load_protocol("szcart01-high").repeated(cycles=2)
-arms = {
-    f"second FTC on day {8 + later}": trial.delayed("FTC", day=8, by_days=later)
-    for later in (0, 7, 14)
-}
-time_d = np.arange(0.0, 140.0, 0.5)
-readings = protocol_curves(
-    jax.random.key(0),
-    population(load_model("feeding_szcart01"), qpcr()),
-    arms,
-    time_d,
-    n=40,
-    weight_kg=62.0,
+trial = load_protocol("szcart01-two-cycles")
+days = (8, 11, 14, 21, 28)
+result = compare(
+    Scenario(
+        name="what-if-ftc",
+        title="The second FTC of cycle 2, on day 8 or later",
+        model="feeding_szcart01",
+        people=PeopleSpec(source="typical", patients=40),
+        arms=tuple(
+            Arm(f"day {day}", trial.moved("FTC", day=8, to_day=day)) for day in days
+        ),
+        outcomes=(
+            Outcome("peak", "CMAX", cycle=2, after_d=4.0),
+            Outcome("auc28", "AUC028", cycle=2),
+            Outcome("above", "DABOVE", cycle=2, level=100.0),
+        ),
+        follow_d=140.0,
+    )
 )
-print("What-if from prior assumptions, 40 virtual patients; copies/µg, median")
-for label, each in readings.items():
-    days = (63, 70, 77, 84, 112)
-    values = [np.nanmedian(each[:, time_d == day]) for day in days]
-    row = ", ".join(f"day {d}: {v:,.0f}" for d, v in zip(days, values, strict=True))
-    print(f"{label:>24}  {row}")
+print(result.label)
+for note in result.outcomes.notes:
+    print(f"note: {note}")
+for row in result.comparison_rows:
+    times = "times" if row["measure"] == "geometric mean ratio" else "days"
+    print(
+        f"{row['endpoint']:>6} with FTC on {row['arm']}: {row['value']:.3g} {times} "
+        f"that of {row['against']}; better in {row['better_patients']:.0%} of patients"
+    )

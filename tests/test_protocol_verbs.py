@@ -68,6 +68,48 @@ def test_a_delay_by_nothing_is_no_change(plan, product):
     assert plan.delayed(product, by_days=0.0) is plan
 
 
+def test_moved_to_a_day_is_later_by_the_days_between():
+    moved = HIGH.moved("FTC", day=8, to_day=14)
+    assert course(moved) == course(HIGH.delayed("FTC", day=8, by_days=6.0))
+    with pytest.raises(InputError, match="no day 0"):
+        HIGH.moved("FTC", day=8, to_day=0)
+
+
+@given(st.lists(st.integers(2, 20), min_size=1, max_size=4, unique=True))
+def test_a_split_dose_is_the_whole_dose(days):
+    parts = HIGH.split("FTC", day=8, on_days=days)
+    for cycle in (2, 3, 4):
+        whole, split = (
+            [d for d in of(p, "FTC") if d.cycle == cycle] for p in (HIGH, parts)
+        )
+        total = [sum(d.cells_per_kg or 0.0 for d in each) for each in (whole, split)]
+        assert total[1] == pytest.approx(total[0], rel=1e-12)
+        assert sorted({parts.day_of(d) for d in split}) == sorted({1, *days})
+
+
+def test_split_on_its_own_day_is_no_split():
+    assert course(HIGH.split("FTC", day=8, on_days=[8])) == course(HIGH)
+    with pytest.raises(InputError, match=r"such as \[8, 11\]"):
+        HIGH.split("FTC", day=8, on_days=[])
+
+
+def test_a_cycle_can_go_without_lymphodepletion():
+    less = HIGH.without_lymphodepletion([2, 4])
+    assert [less.depletion_of(t) for t in less.lymphodepletion_d] == [1, 3]
+    assert less.doses == HIGH.doses
+    assert less.without_lymphodepletion([2]) is less
+    with pytest.raises(InputError, match="has no cycle 5"):
+        HIGH.without_lymphodepletion([5])
+
+
+def test_one_day_can_be_left_out():
+    once = HIGH.without("FTC", day=8)
+    assert {once.day_of(dose) for dose in of(once, "FTC")} == {1}
+    assert course(once.without("FTC", day=1)) == course(HIGH.without("FTC"))
+    with pytest.raises(InputError, match="no FTC on day 9; it does on day 1, 8"):
+        HIGH.without("FTC", day=9)
+
+
 @given(plans, moves)
 def test_there_and_back_is_where_it_was(plan, move):
     back = plan.delayed("FTC", by_days=move).delayed("FTC", by_days=-move)

@@ -122,13 +122,20 @@ def auc(
     edges = [level_at(time_d, level, start_d), level_at(time_d, level, end_d)]
     t = np.concatenate([[start_d], time_d[inside], [end_d]])
     c = np.concatenate([edges[:1], level[inside], edges[1:]])
-    before, after = c[:-1], c[1:]
+    mean = mean_between(c[:-1], c[1:])
+    return float(np.sum(np.diff(t) * mean))
+
+
+def mean_between(
+    before: Float[np.ndarray, "*rows"], after: Float[np.ndarray, "*rows"]
+) -> Float[np.ndarray, "*rows"]:
+    """Mean level between two points: of an exponential that falls, else of a line."""
     mean = 0.5 * (before + after)
     falls = (after > 0) & (after < before)
     # (C1 - C2) / ln(C1 / C2); log1p keeps its digits when the two are nearly equal.
     drop = (before[falls] - after[falls]) / after[falls]
     mean[falls] = after[falls] * drop / np.log1p(drop)
-    return float(np.sum(np.diff(t) * mean))
+    return mean
 
 
 def window_auc(curve: Curve, end_d: float, rule: BlqRule) -> Metric:

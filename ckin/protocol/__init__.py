@@ -5,8 +5,8 @@ verbs make another protocol of it.
 """
 
 from ckin.protocol.arms import FTC_LEVELS_CELLS_PER_KG as FTC_LEVELS_CELLS_PER_KG
-from ckin.protocol.arms import Condition as Condition
 from ckin.protocol.arms import Protocol as Protocol
+from ckin.protocol.changing import Condition as Condition
 from ckin.protocol.days import amount_text as amount_text
 from ckin.protocol.days import cells_text as cells_text
 from ckin.protocol.days import day_of_time as day_of_time

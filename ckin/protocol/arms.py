@@ -11,7 +11,17 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from ckin.errors import InputError, did_you_mean
+from ckin.errors import InputError
+from ckin.protocol.changing import (
+    Condition,
+    by_time,
+    check_apart,
+    check_product,
+    days_from,
+    days_of_cycles,
+    part_of,
+    where_of,
+)
 from ckin.protocol.days import cells_text, day_of_time, runs, time_of_day
 from ckin.protocol.doses import PRODUCTS, Dose, InputWindow
 from ckin.protocol.events import EventTable, event_table
@@ -20,27 +30,6 @@ from ckin.protocol.tki import TKI_INPUTS, Hold, Tki
 
 # FTC dose levels of NCT03984968, cells/kg per infusion (ClinicalTrials.gov).
 FTC_LEVELS_CELLS_PER_KG = {"high": 5e6, "medium": 3.25e6, "low": 2e6}
-
-
-@dataclasses.dataclass(frozen=True)
-class Condition:
-    """What must hold before something is given.
-
-    Attributes:
-        text: the condition.
-        product: what is given; `None`: more than one product.
-    """
-
-    text: str
-    product: str | None = None
-
-    def __str__(self) -> str:
-        return self.text
-
-    @property
-    def assumption(self) -> str:
-        """What a simulation takes for granted."""
-        return f"met by everyone: {self.text}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +83,7 @@ class Protocol:
             object.__setattr__(self, "day1_d", tuple(first))
         if len(self.day1_d) < cycles:
             raise ValueError(f"a dose of cycle {cycles}, day1_d of {len(self.day1_d)}")
-        _check_apart(self)
+        check_apart(self.doses, self.day1_d, self.depletion_drugs_d)
 
     @property
     def cycles(self) -> int:
@@ -186,7 +175,7 @@ class Protocol:
             for dose in self.doses
         ]
         unit = "cells/kg" if cells is None else "cells"
-        told = f"{product} {cells_text(amount)} {unit}{_where(day, cycles)}"
+        told = f"{product} {cells_text(amount)} {unit}{where_of(day, cycles)}"
         return self._changed(told, doses)
 
     def delayed(
@@ -219,32 +208,95 @@ class Protocol:
             else dose
             for dose in self.doses
         ]
-        told = f"{product}{_where(day, cycles)} {abs(by_days):g} d "
+        told = f"{product}{where_of(day, cycles)} {abs(by_days):g} d "
         return self._changed(told + ("later" if by_days > 0 else "earlier"), doses)
 
+    def moved(
+        self,
+        product: str,
+        *,
+        day: int,
+        to_day: int,
+        cycles: Sequence[int] | None = None,
+    ) -> "Protocol":
+        """Doses of one protocol day on another day of the same cycle.
+
+        Args:
+            product: whose doses.
+            day: the protocol day that they are on.
+            to_day: the one that they go to, at the same hour.
+            cycles: only those of these cycles.
+
+        Raises:
+            InputError: no such dose, day 0, or cycles that would overlap.
+        """
+        if to_day == 0:
+            raise InputError("moved: there is no day 0; day 1 is that of the infusion")
+        by_days = days_from(day, to_day)
+        return self.delayed(product, by_days=by_days, day=day, cycles=cycles)
+
+    def split(
+        self,
+        product: str,
+        *,
+        day: int,
+        on_days: Sequence[int],
+        cycles: Sequence[int] | None = None,
+    ) -> "Protocol":
+        """Doses of one protocol day in equal parts on several days of the same cycle.
+
+        Args:
+            product: whose doses.
+            day: the protocol day that they are on.
+            on_days: the days of the parts, at the same hour.
+            cycles: only those of these cycles.
+
+        Raises:
+            InputError: no such dose, no days, day 0, or cycles that would overlap.
+        """
+        days = sorted(set(on_days))
+        if not days or 0 in days:
+            raise InputError("split: give the days of the parts, such as [8, 11]")
+        chosen = self._chosen(product, day, cycles)
+        kept = [dose for dose in self.doses if dose not in chosen]
+        parts = [
+            part_of(d, len(days), days_from(day, to)) for d in chosen for to in days
+        ]
+        told = f"{product}{where_of(day, cycles)} in {len(days)} parts on day "
+        return self._changed(told + runs(days), [*kept, *parts])
+
     def without(
-        self, product: str, *, cycles: Sequence[int] | None = None
+        self,
+        product: str,
+        *,
+        day: int | None = None,
+        cycles: Sequence[int] | None = None,
     ) -> "Protocol":
         """No dose of a product; nothing changes when none is given.
 
         Args:
             product: which; a key of `PRODUCTS`.
+            day: only those of this protocol day of a cycle.
             cycles: only in these cycles.
 
         Raises:
-            InputError: an unknown product, or a cycle that there is not.
+            InputError: an unknown product, a cycle that there is not, or a day on which
+                there is no such dose.
         """
-        _check_product(product)
+        check_product(product)
         self._check_cycles(cycles)
-        doses = [
-            dose
-            for dose in self.doses
-            if dose.product != product
-            or (cycles is not None and dose.cycle not in cycles)
-        ]
-        if len(doses) == len(self.doses):
+        if day is None:
+            gone = [
+                dose
+                for dose in self.doses
+                if dose.product == product and (cycles is None or dose.cycle in cycles)
+            ]
+        else:
+            gone = list(self._chosen(product, day, cycles))
+        if not gone:
             return self
-        less = self._changed(f"no {product}{_where(None, cycles)}", doses)
+        doses = [dose for dose in self.doses if dose not in gone]
+        less = self._changed(f"no {product}{where_of(day, cycles)}", doses)
         if product in less.products:
             return less
         # What its doses depended on is moot once there are none.
@@ -254,6 +306,20 @@ class Protocol:
             conditions=tuple(c for c in self.conditions if c.product != product),
             assumptions=tuple(a for a in self.assumptions if a not in moot),
         )
+
+    def without_lymphodepletion(self, cycles: Sequence[int]) -> "Protocol":
+        """No lymphodepletion before these cycles; nothing changes where there is none.
+
+        Raises:
+            InputError: a cycle that there is not.
+        """
+        self._check_cycles(cycles)
+        kept = [t for t in self.lymphodepletion_d if self.depletion_of(t) not in cycles]
+        if len(kept) == len(self.lymphodepletion_d):
+            return self
+        told = f"no lymphodepletion before cycle {runs(cycles)}"
+        less = dataclasses.replace(self, lymphodepletion_d=tuple(kept))
+        return less._changed(told, self.doses)
 
     def repeated(self, cycles: int, every_d: float | None = None) -> "Protocol":
         """The first so many cycles; the last one again where there are fewer.
@@ -271,7 +337,7 @@ class Protocol:
             raise InputError(f"repeated: {cycles} cycles; the least is 1")
         if every_d is not None and not (math.isfinite(every_d) and every_d > 0):
             raise InputError(f"repeated: {every_d} d between cycles; give days above 0")
-        day1_d = self._days_of_cycles(cycles, every_d)
+        day1_d = days_of_cycles(self.name, self.day1_d, cycles, every_d)
         doses, depletions = [], []
         for cycle, day1 in enumerate(day1_d, start=1):
             like = min(cycle, self.cycles)
@@ -289,7 +355,7 @@ class Protocol:
         gap = "" if every_d is None else f", {every_d:g} d apart"
         course = dataclasses.replace(
             self,
-            doses=_by_time(doses),
+            doses=by_time(doses),
             lymphodepletion_d=tuple(depletions),
             day1_d=day1_d,
             windows=self._windows(self.tki, day1_d),
@@ -329,14 +395,14 @@ class Protocol:
 
     def _changed(self, told: str, doses: Iterable[Dose]) -> "Protocol":
         return dataclasses.replace(
-            self, doses=_by_time(doses), changes=(*self.changes, told)
+            self, doses=by_time(doses), changes=(*self.changes, told)
         )
 
     def _chosen(
         self, product: str, day: int | None, cycles: Sequence[int] | None
     ) -> tuple[Dose, ...]:
         """The doses that a verb means: at least one."""
-        _check_product(product)
+        check_product(product)
         self._check_cycles(cycles)
         own = [dose for dose in self.doses if dose.product == product]
         if not own:
@@ -368,19 +434,6 @@ class Protocol:
                 f"{runs(range(1, self.cycles + 1))}"
             )
 
-    def _days_of_cycles(self, cycles: int, every_d: float | None) -> tuple[float, ...]:
-        if every_d is not None:
-            return tuple(self.day1_d[0] + every_d * n for n in range(cycles))
-        day1_d = list(self.day1_d[:cycles])
-        if len(day1_d) < cycles and self.cycles == 1:
-            raise InputError(
-                f"{self.name} has one cycle: say how many days lie between cycles "
-                "(every_d)"
-            )
-        while len(day1_d) < cycles:
-            day1_d.append(day1_d[-1] + self.day1_d[-1] - self.day1_d[-2])
-        return tuple(day1_d)
-
     def _windows(
         self, tki: Tki | None, day1_d: Sequence[float], *, keep_own: bool = True
     ) -> tuple[InputWindow, ...]:
@@ -389,38 +442,3 @@ class Protocol:
             return self.windows
         others = tuple(w for w in self.windows if w.name not in TKI_INPUTS)
         return others + (() if tki is None else tki.windows(day1_d))
-
-
-def _by_time(doses: Iterable[Dose]) -> tuple[Dose, ...]:
-    order = list(PRODUCTS)
-    return tuple(sorted(doses, key=lambda d: (d.time_d, order.index(d.product))))
-
-
-def _where(day: int | None, cycles: Sequence[int] | None) -> str:
-    told = "" if day is None else f" on day {day}"
-    return told + ("" if cycles is None else f" in cycle {runs(cycles)}")
-
-
-def _check_product(product: str) -> None:
-    if product not in PRODUCTS:
-        raise InputError(
-            f"unknown product {product!r}; {did_you_mean(product, PRODUCTS)}ckin knows "
-            f"{', '.join(PRODUCTS)}"
-        )
-
-
-def _check_apart(protocol: Protocol) -> None:
-    """Every cycle ends before anything of the next one begins."""
-    for cycle in range(1, protocol.cycles):
-        doses = [d for d in protocol.doses if d.cycle == cycle]
-        ends = max((d.stop_d for d in doses), default=protocol.day1_d[cycle - 1])
-        starts = [d.time_d for d in protocol.doses if d.cycle == cycle + 1]
-        starts += protocol.depletion_drugs_d(cycle + 1)
-        begins = min((*starts, protocol.day1_d[cycle]))
-        if begins <= ends:
-            raise InputError(
-                f"cycles overlap: the last dose of cycle {cycle} is on day "
-                f"{day_of_time(ends)} of the course, cycle {cycle + 1} begins on day "
-                f"{day_of_time(begins)}, lymphodepletion and all; put more days "
-                "between cycles"
-            )

@@ -5,11 +5,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from ckin.errors import InputError
-from ckin.protocol.arms import Condition, Protocol
+from ckin.protocol.arms import Protocol
+from ckin.protocol.changing import Condition
 from ckin.protocol.days import runs, time_of_day
 from ckin.protocol.doses import PRODUCTS, Dose
+from ckin.protocol.places import Path
 from ckin.protocol.schema import (
     ArmTable,
+    ChangesTable,
     DoseTable,
     LymphodepletionTable,
     ProtocolTable,
@@ -20,7 +23,7 @@ from ckin.units import HOURS_PER_DAY
 
 
 # Says of an `InputError` inside it at which key of the file it arose.
-Located = Callable[[tuple[str | int, ...]], AbstractContextManager[None]]
+Located = Callable[[Path], AbstractContextManager[None]]
 
 
 def base(table: ProtocolTable, located: Located) -> Protocol:
@@ -67,44 +70,58 @@ def base(table: ProtocolTable, located: Located) -> Protocol:
 
 
 def changed(whole: Protocol, arm: str, own: ArmTable, located: Located) -> Protocol:
-    """An arm: the protocol of the file, changed by verbs in a fixed order.
-
-    Cycles first, then what is left out, moved, given in another amount; TKI last.
-    """
+    """An arm: the protocol of the file, changed by verbs."""
     here = ("arms", arm)
     plan = whole.named(f"{whole.name}-{arm}", own.title)
-    if own.repeated is not None:
-        with located((*here, "repeated")):
-            plan = plan.repeated(own.repeated.cycles, own.repeated.every_d)
-    for place, entry in enumerate(own.without):
-        with located((*here, "without", place)):
-            plan = plan.without(entry.product, cycles=entry.cycles)
-    for place, entry in enumerate(own.delayed):
-        with located((*here, "delayed", place)):
-            plan = plan.delayed(
-                entry.product, by_days=entry.by_days, day=entry.day, cycles=entry.cycles
-            )
-    for place, entry in enumerate(own.with_dose):
-        with located((*here, "with_dose", place)):
-            plan = plan.with_dose(
-                entry.product,
-                entry.cells_per_kg,
-                cells=entry.cells,
-                day=entry.day,
-                cycles=entry.cycles,
-            )
-    if own.tki is not None:
-        with located((*here, "tki")):
-            plan = plan.with_tki(_tki(own.tki))
-    with located(here):
-        if not plan.doses:
-            raise InputError("found an arm without any dose, expected at least one")
+    plan = with_changes(plan, own, here, located)
     return dataclasses.replace(
         plan,
         arm=arm,
         stated=(*plan.stated, *own.stated),
         assumptions=(*plan.assumptions, *own.assumptions),
     )
+
+
+def with_changes(
+    plan: Protocol,
+    own: ChangesTable,
+    here: Path,
+    located: Located,
+    check: Callable[[Protocol], None] = lambda _: None,
+) -> Protocol:
+    """A protocol changed by verbs in a fixed order.
+
+    Cycles first, then what is left out, moved, split and given in another amount; the
+    TKI last.
+
+    Args:
+        plan: what is changed.
+        own: the changes.
+        here: their place in the file.
+        located: says of an error at which key of the file it arose.
+        check: raises an `InputError` where a change makes what must not be.
+
+    Raises:
+        InputError: a change of what there is not, or one that leaves no dose.
+    """
+    if own.repeated is not None:
+        with located((*here, "repeated")):
+            plan = plan.repeated(own.repeated.cycles, own.repeated.every_d)
+    if own.no_lymphodepletion is not None:
+        with located((*here, "no_lymphodepletion")):
+            plan = plan.without_lymphodepletion(own.no_lymphodepletion)
+    for verb in ("without", "delayed", "moved", "split", "with_dose"):
+        for place, entry in enumerate(getattr(own, verb)):
+            with located((*here, verb, place)):
+                plan = getattr(plan, verb)(**dict(entry))
+                check(plan)
+    if own.tki is not None:
+        with located((*here, "tki")):
+            plan = plan.with_tki(_tki(own.tki))
+    with located(here):
+        if not plan.doses:
+            raise InputError("found an arm without any dose, expected at least one")
+    return plan
 
 
 def _dose(entry: DoseTable, day: int, cycle: int, day1_d: float) -> Dose:

@@ -20,7 +20,7 @@ MOST_HOURS = 72
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 
-def _listed(value: Any) -> Any:
+def listed(value: Any) -> Any:
     """One entry is a list of one."""
     return value if isinstance(value, list | dict) else [value]
 
@@ -47,13 +47,13 @@ def _before_day_1(value: int) -> int:
 
 
 Text = Annotated[str, Field(min_length=1)]
-Texts = Annotated[list[Text], BeforeValidator(_listed)]
+Texts = Annotated[list[Text], BeforeValidator(listed)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Product = Annotated[str, AfterValidator(_known_product)]
 Day = Annotated[int, AfterValidator(_a_day)]
 Cells = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Cycle = Annotated[int, Field(ge=1, le=MOST_CYCLES)]
-Cycles = Annotated[list[Cycle], BeforeValidator(_listed), Field(min_length=1)]
+Cycles = Annotated[list[Cycle], BeforeValidator(listed), Field(min_length=1)]
 
 TEXTS = "a text in quotation marks, or a list of them"
 PRODUCT = f"a product: {' or '.join(PRODUCTS)}"
@@ -87,7 +87,7 @@ class DoseTable(Table):
     """An entry of `doses`: cells of one product, in some cycles, on some days."""
 
     product: Product = Field(description=PRODUCT)
-    day: Annotated[list[Day], BeforeValidator(_listed), Field(min_length=1)] = Field(
+    day: Annotated[list[Day], BeforeValidator(listed), Field(min_length=1)] = Field(
         description=f"{DAY} (or a list of them)"
     )
     hours: float = Field(
@@ -117,7 +117,7 @@ class LymphodepletionTable(Table):
     drugs: Text | None = Field(None, description="a text: names and doses of the drugs")
     days: Annotated[
         list[Annotated[int, AfterValidator(_before_day_1)]],
-        BeforeValidator(_listed),
+        BeforeValidator(listed),
         Field(min_length=1),
     ] = Field(description="days before day 1 of each cycle, such as [-5, -4, -3]")
     cycles: Cycles | None = Field(None, description=CYCLES)
@@ -162,6 +162,27 @@ class WithoutTable(Table):
     """An entry of `without` of an arm: a product left out."""
 
     product: Product = Field(description=PRODUCT)
+    day: Day | None = Field(None, description=DAY)
+    cycles: Cycles | None = Field(None, description=CYCLES)
+
+
+class MovedTable(Table):
+    """An entry of `moved` of an arm: doses of one day on another."""
+
+    product: Product = Field(description=PRODUCT)
+    day: Day = Field(description=DAY)
+    to_day: Day = Field(description=DAY)
+    cycles: Cycles | None = Field(None, description=CYCLES)
+
+
+class SplitTable(Table):
+    """An entry of `split` of an arm: doses of one day in equal parts on several."""
+
+    product: Product = Field(description=PRODUCT)
+    day: Day = Field(description=DAY)
+    on_days: Annotated[list[Day], BeforeValidator(listed), Field(min_length=1)] = Field(
+        description="the days of the parts, such as [8, 11]"
+    )
     cycles: Cycles | None = Field(None, description=CYCLES)
 
 
@@ -186,22 +207,30 @@ class WithDoseTable(Table):
     cycles: Cycles | None = Field(None, description=CYCLES)
 
 
-class ArmTable(Table):
-    """`[arms.NAME]`: how one arm differs from the rest of the file."""
+class ChangesTable(Table):
+    """What an arm may change of a protocol, in the order in which it is done."""
 
-    title: Text = Field(description="a text: the arm in a line")
-    stated: Texts = Field([], description=TEXTS)
-    assumptions: Texts = Field([], description=TEXTS)
     repeated: RepeatedTable | None = Field(
         None, description="a table: repeated = { cycles = 2, every_d = 56 }"
     )
     without: list[WithoutTable] = Field(
         [], description='a list of tables: without = [{ product = "FTC" }]'
     )
+    no_lymphodepletion: Cycles | None = Field(None, description=CYCLES)
     delayed: list[DelayedTable] = Field(
         [],
         description="a list of tables: "
         'delayed = [{ product = "FTC", day = 8, by_days = 6 }]',
+    )
+    moved: list[MovedTable] = Field(
+        [],
+        description="a list of tables: "
+        'moved = [{ product = "FTC", day = 8, to_day = 14 }]',
+    )
+    split: list[SplitTable] = Field(
+        [],
+        description="a list of tables: "
+        'split = [{ product = "FTC", day = 8, on_days = [8, 11] }]',
     )
     with_dose: list[WithDoseTable] = Field(
         [],
@@ -209,6 +238,14 @@ class ArmTable(Table):
         'with_dose = [{ product = "FTC", cells_per_kg = 2e6 }]',
     )
     tki: TkiTable | None = Field(None, description="a table, as [tki]")
+
+
+class ArmTable(ChangesTable):
+    """`[arms.NAME]`: how one arm differs from the rest of the file."""
+
+    title: Text = Field(description="a text: the arm in a line")
+    stated: Texts = Field([], description=TEXTS)
+    assumptions: Texts = Field([], description=TEXTS)
 
 
 class ProtocolTable(Table):

@@ -1,6 +1,7 @@
 """Files to start from: each runs as it is, and its comments say what to change.
 
-`protocol.toml` and `model.py` beside this file are written out as they lie.
+`protocol.toml`, `scenario.toml` and `model.py` beside this file are written out as they
+lie.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ def write_starting_file(template: str, path: Path) -> None:
     """Write a file to start from.
 
     Args:
-        template: `protocol.toml` or `model.py`.
+        template: `protocol.toml`, `scenario.toml` or `model.py`.
         path: the file to write.
 
     Raises:

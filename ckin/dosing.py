@@ -1,0 +1,89 @@
+"""A protocol for anyone: what is given is a fixed part and a part per kg of weight.
+
+One event table and one grid serve patients of every weight, and so one compiled program
+does: doses per kg become cells inside it.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+
+from ckin._types import Array, ArrayLike
+from ckin.model import AbstractModel, parameters
+from ckin.protocol import EventTable, Protocol
+from ckin.solve import Grid, lagged
+
+
+class Dosing(eqx.Module):
+    """A protocol for anyone: what an event gives is a fixed part and one per kg.
+
+    Attributes:
+        events: its events; `cells` and `rate` are the fixed part.
+        grid: steps that hold them and the samples; the same.
+        events_per_kg: `cells` and `rate` of the events per kg of weight.
+        grid_per_kg: of the steps.
+    """
+
+    events: EventTable
+    grid: Grid
+    events_per_kg: list
+    grid_per_kg: list
+
+    def at(self, weight_kg: Array) -> tuple[EventTable, Grid]:
+        """Events and grid of a patient of this weight."""
+        return (
+            _shifted(self.events, self.events_per_kg, weight_kg),
+            _shifted(self.grid, self.grid_per_kg, weight_kg),
+        )
+
+
+def _by_weight(table: EventTable | Grid) -> list:
+    """What of a table may go by weight: cells at once, and those that run in."""
+    return [table.cells] if table.rate is None else [table.cells, table.rate]
+
+
+def _shifted(table: Any, per_kg: list, weight_kg: ArrayLike) -> Any:
+    """The table with so many kg's worth more of everything."""
+    more = [x + weight_kg * y for x, y in zip(_by_weight(table), per_kg, strict=True)]
+    return eqx.tree_at(_by_weight, table, more)
+
+
+def dosing(
+    model: AbstractModel, protocol: Protocol, grid: Grid, weight_kg: float
+) -> Dosing:
+    """A protocol for patients of any weight.
+
+    Args:
+        model: whose inputs and lags count; everyone has its lags.
+        protocol: what is given.
+        grid: steps that hold it, laid for one patient of `weight_kg`.
+        weight_kg: of that patient.
+    """
+    one, two = (protocol.events(weight, model.inputs) for weight in (1.0, 2.0))
+    per_kg = [b - a for a, b in zip(_by_weight(one), _by_weight(two), strict=True)]
+    share = lagged(model, eqx.tree_at(_by_weight, one, per_kg))
+    steps_per_kg = _on_steps(grid, share)
+    return Dosing(
+        events=_shifted(one, per_kg, -1.0),
+        # At that weight the grid holds fixed + weight * per_kg.
+        grid=_shifted(grid, steps_per_kg, -weight_kg),
+        events_per_kg=per_kg,
+        grid_per_kg=steps_per_kg,
+    )
+
+
+def _on_steps(grid: Grid, events: EventTable) -> list:
+    """Cells and rates of events on the steps of a grid that holds these events."""
+    start_d = np.asarray(grid.start_d)
+    at = np.searchsorted(np.asarray(events.time_d), start_d, side="right") - 1
+    cells, *rate = (np.asarray(x)[np.clip(at, 0, None)] for x in _by_weight(events))
+    # Steps that give are of no length, and where nothing is given nothing is shared.
+    given = np.any(np.asarray(grid.cells) > 0, axis=1, keepdims=True)
+    return [np.where(given, cells, 0.0), *rate]
+
+
+def weighed(model: AbstractModel) -> list[str]:
+    """Parameters that stand for body weight."""
+    known = parameters(model)
+    return [name for name, info in known.items() if info.column == "WT"]
