@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -12,7 +13,7 @@ from ckin.assay import ASSAYS, ERRORS, AbstractError, Assay, Normal, RawCt
 from ckin.ct import apart, write_wells
 from ckin.dataset import Dataset, write_dataset
 from ckin.dataset.records import counted
-from ckin.errors import InputError
+from ckin.errors import InputError, did_you_mean
 from ckin.inference import (
     GRID_ERROR,
     METHODS,
@@ -25,8 +26,9 @@ from ckin.inference import (
 from ckin.inference.predict import BAND_DRAWS
 from ckin.library import load_model
 from ckin.model import AbstractModel, name_of
-from ckin.plot import Curves, individual_fits, population_band, save
+from ckin.plot import POSTERIOR_WORDS, Curves, individual_fits, population_band, save
 from ckin.population import CovariateEffect, Population, population
+from ckin.units import canonical_unit, conversion
 
 
 # What a fit folder holds of its inputs.
@@ -44,8 +46,9 @@ COUNTED = {
     "bcrabl": ("counts",),
 }
 
-# Days between points of a curve while cells move fast, and points after that.
-FAST_STEP_D, LATE_POINTS = 0.5, 60
+# Days between points of a curve while cells move fast, and points after that; the
+# fewest points of a curve that is short.
+FAST_STEP_D, LATE_POINTS, SHORT_POINTS = 0.5, 60, 120
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +62,15 @@ class Analysis:
         warmup: transitions of each chain that adapt.
         draws: draws of each chain.
         seed: of every random number.
-        assays: what was measured, keys of `ckin.assay.ASSAYS`, on one trajectory.
+        assays: what was measured, on one trajectory: keys of `ckin.assay.ASSAYS`, of
+            the model's own `assays`, or NAME=QUANTITY. Empty for the model's own, or
+            qpcr where it has none.
         target: what qPCR and ddPCR amplify: "car" or "backbone".
         errors: error laws, keys of `ckin.assay.ERRORS`, as LAW or ASSAY=LAW. An assay
             that counts is taken as counts where the data say of every sample how much
-            was examined; others as normal.
+            was examined; others as the model says, or as normal.
+        sigmas: priors of error parameters, as ASSAY=MEDIAN or ASSAY=MEDIAN:SD_LOG;
+            add_ASSAY for the additive part of a combined error.
         estimate: parameters to estimate; empty for the model's own choice.
         vary: parameters that vary between patients; empty likewise.
         covariates: effects as PARAMETER~COLUMN or PARAMETER~COLUMN=LEVEL.
@@ -80,9 +87,10 @@ class Analysis:
     warmup: int = 500
     draws: int = 500
     seed: int = 0
-    assays: tuple[str, ...] = ("qpcr",)
+    assays: tuple[str, ...] = ()
     target: str = "car"
     errors: tuple[str, ...] = ()
+    sigmas: tuple[str, ...] = ()
     estimate: tuple[str, ...] = ()
     vary: tuple[str, ...] = ()
     covariates: tuple[str, ...] = ()
@@ -110,7 +118,7 @@ def build_population(analysis: Analysis, dataset: Dataset) -> Population:
     model = load_model(analysis.model).with_values(**analysis.values)
     return population(
         model,
-        _assays(analysis, dataset),
+        _assays(analysis, model, dataset),
         estimate=analysis.estimate or None,
         vary=analysis.vary or None,
         covariates=[effect(text, dataset) for text in analysis.covariates],
@@ -118,13 +126,15 @@ def build_population(analysis: Analysis, dataset: Dataset) -> Population:
     )
 
 
-def _assays(analysis: Analysis, dataset: Dataset) -> tuple[Assay, ...]:
-    """The assays of an analysis, each with its error law."""
-    unknown = [name for name in analysis.assays if name not in ASSAYS]
-    if unknown:
-        raise InputError(f"--assay {unknown[0]}: choose {', '.join(ASSAYS)}")
-    laws = _laws(analysis)
-    if dataset.plates and "qpcr" in analysis.assays:
+def _assays(
+    analysis: Analysis, model: AbstractModel, dataset: Dataset
+) -> tuple[Assay, ...]:
+    """The assays of an analysis, each with its error law and priors."""
+    asked = analysis.assays or tuple(model.assays) or ("qpcr",)
+    known = [_assay(text, model, analysis.target) for text in asked]
+    names = [assay.name for assay in known]
+    laws = _laws(analysis, model, names)
+    if dataset.plates and "qpcr" in names:
         if laws.get("qpcr", laws.get("", Normal())) != Normal():
             raise InputError(
                 "--error: with --wells the log of a qPCR sample has a normal error; "
@@ -132,26 +142,93 @@ def _assays(analysis: Analysis, dataset: Dataset) -> tuple[Assay, ...]:
             )
         laws["qpcr"] = RawCt()
     assays = []
-    for name in analysis.assays:
-        target = {"target": analysis.target} if name in ("qpcr", "ddpcr") else {}
-        assay = ASSAYS[name](**target)
-        law = laws.get(name, laws.get("", _usual_law(name, dataset)))
-        assays.append(assay.with_error(law))
-    return tuple(assays)
+    for assay in known:
+        usual = laws.get("", _usual_law(assay.name, dataset))
+        assays.append(assay.with_error(laws.get(assay.name, usual)))
+    return tuple(a.scaled_to(dataset) for a in with_priors(assays, analysis.sigmas))
 
 
-def _laws(analysis: Analysis) -> dict[str, AbstractError]:
-    """Error laws asked for, by assay; "" for all others."""
+def _assay(text: str, model: AbstractModel, target: str) -> Assay:
+    """The assay that a name, or NAME=QUANTITY, stands for."""
+    name, equals, quantity = (part.strip() for part in text.partition("="))
+    if not equals and name in ASSAYS:
+        return ASSAYS[name](**({"target": target} if name in ("qpcr", "ddpcr") else {}))
+    if not equals and name in model.assays:
+        quantity = model.assays[name]
+    if not quantity:
+        known = (*ASSAYS, *model.assays)
+        raise InputError(
+            f"--assay {text}: {did_you_mean(name, known)}choose {', '.join(known)}, or "
+            f"say what it reads: {name or 'NAME'}=QUANTITY, of {', '.join(model.units)}"
+        )
+    if quantity not in model.units:
+        raise InputError(
+            f"--assay {text}: {name_of(model)} has no {quantity}; "
+            f"{did_you_mean(quantity, model.units)}it has {', '.join(model.units)}"
+        )
+    return Assay(name.lower(), quantity)
+
+
+def with_priors(assays: Sequence[Assay], sigmas: Sequence[str]) -> list[Assay]:
+    """The assays with these priors of their errors (`Analysis.sigmas`).
+
+    Raises:
+        InputError: a text that is no prior of one of the assays.
+    """
+    known: dict[str, tuple[int, str]] = {}
+    for place, assay in enumerate(assays):
+        own = "additive" if assay.error.sigma_unit == "" else "sigma"
+        known[assay.name] = (place, own)
+        if assay.error.has_additive:
+            known[f"add_{assay.name}"] = (place, "additive")
+    changed = list(assays)
+    for text in sigmas:
+        name, _, rest = text.partition("=")
+        median, colon, sd_log = rest.partition(":")
+        try:
+            numbers = [float(median), *([float(sd_log)] if colon else [])]
+        except ValueError:
+            numbers = []
+        good = numbers and all(0 < number < np.inf for number in numbers)
+        if name not in known or not good:
+            raise InputError(
+                f"--sigma {text}: expected NAME=MEDIAN or NAME=MEDIAN:SD_LOG, numbers "
+                f"above 0, with NAME one of {', '.join(known)}"
+            )
+        place, field = known[name]
+        names = (f"{field}_median", f"{field}_sd_log")
+        told = dict(zip(names, numbers, strict=False))
+        changed[place] = dataclasses.replace(changed[place], **told)
+    return changed
+
+
+def _laws(
+    analysis: Analysis, model: AbstractModel, names: Sequence[str]
+) -> dict[str, AbstractError]:
+    """Error laws asked for, and the model's, by assay; "" for all others."""
     laws = {}
-    for text in analysis.errors:
+    for name, law in model.errors.items():
+        if law not in ERRORS:
+            raise InputError(
+                f"{name_of(model)}: errors of {name}: {law!r}; "
+                f"{did_you_mean(law, ERRORS)}choose {', '.join(ERRORS)}"
+            )
+        if name in names:
+            laws[name] = ERRORS[law]
+    # What is said of one assay goes before what is said of all.
+    for text in sorted(analysis.errors, key=lambda text: "=" in text):
         name, equals, law = text.rpartition("=")
         if law not in ERRORS:
-            raise InputError(f"--error {text}: choose {', '.join(ERRORS)}")
-        if equals and name not in analysis.assays:
+            raise InputError(
+                f"--error {text}: {did_you_mean(law, ERRORS)}choose {', '.join(ERRORS)}"
+            )
+        if equals and name not in names:
             raise InputError(
                 f"--error {text}: {name} is not fitted; fitted are "
-                f"{', '.join(analysis.assays)} (--assay)"
+                f"{', '.join(names)} (--assay)"
             )
+        if not equals:
+            laws |= dict.fromkeys(names, ERRORS[law])
         laws[name] = ERRORS[law]
     return laws
 
@@ -169,22 +246,24 @@ def _usual_law(name: str, dataset: Dataset) -> AbstractError:
     return Normal()
 
 
-def described(
-    dataset: Dataset, model: AbstractModel, from_day: float | None
-) -> Dataset:
+def described(dataset: Dataset, whole: Population, from_day: float | None) -> Dataset:
     """The samples that the model describes, or those from `from_day` on.
 
     What it does not answer to is left in, and noted. Readings are in its units.
     """
-    for name in set(dataset.units) & set(ASSAYS):
-        unit = model.units.get(ASSAYS[name]().quantity)
-        if unit in ("%", "ratio"):
-            dataset = dataset.in_unit(name, unit)
+    model = whole.model
+    for assay in whole.assays:
+        unit = canonical_unit(model.units[assay.quantity])
+        given = dataset.units.get(assay.name, unit)
+        if given != unit and conversion(given, unit) is not None:
+            dataset = dataset.in_unit(assay.name, unit)
     dataset = dataclasses.replace(
         dataset, notes=(*dataset.notes, *_unanswered(dataset, model))
     )
     if from_day is not None:
         return dataset.between_days(from_day, np.inf, f"--from-day {from_day:g}")
+    if model.described_from_d == -np.inf:
+        return dataset.with_baseline()
     return dataset.between_days(
         model.described_from_d,
         np.inf,
@@ -235,7 +314,7 @@ def effect(text: str, dataset: Dataset) -> CovariateEffect:
 def run_fit(dataset: Dataset, analysis: Analysis, folder: Path, report: Report) -> Fit:
     """Fit, write the fit folder with its figures, and return the fit."""
     whole, given = build_population(analysis, dataset), dataset
-    dataset = described(dataset, whole.model, analysis.from_day)
+    dataset = described(dataset, whole, analysis.from_day)
     result = fit(
         dataset,
         whole,
@@ -301,7 +380,15 @@ def _assay_figures(
             curves[patient.id] = _curve(time_d[own], band[own], unit)
     read = tuple(patient for patient in fitted.patients if patient.id in curves)
     fitted = dataclasses.replace(fitted, patients=read)
-    pages = individual_fits(fitted, assay, curves, title=f"Individual fits: {title}")
+    ml = result.manifest["method"] == "laplace"
+    pages = individual_fits(
+        fitted,
+        assay,
+        curves,
+        title=f"Individual fits: {title}",
+        # Of maximum likelihood there is no posterior of the population.
+        words=("median", "band of estimate and patient") if ml else POSTERIOR_WORDS,
+    )
     for number, page in enumerate(pages, start=1):
         save(page, Path(f"{prefix}individual_fits_{number}.png"))
     band = population_curve(density, u, jax.random.key(seed), time_d, index)
@@ -334,7 +421,7 @@ def time_grid(dataset: Dataset, assay: str) -> np.ndarray:
     doses = [dose.time_d for patient in dataset.patients for dose in patient.doses]
     end = max(times)
     fast = min(end, max(doses, default=0.0) + 60.0)
-    dense = np.arange(0.0, fast, FAST_STEP_D)
-    return np.unique(
-        np.concatenate([dense, np.geomspace(max(fast, 1.0), end, LATE_POINTS)])
-    )
+    # Of a course of hours, so many points as of one of months.
+    dense = np.arange(0.0, fast, min(FAST_STEP_D, end / SHORT_POINTS))
+    late = np.geomspace(fast, end, LATE_POINTS) if fast < end else [end]
+    return np.unique(np.concatenate([dense, late]))

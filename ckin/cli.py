@@ -21,10 +21,12 @@ from ckin import (
     scenario_commands,
 )
 from ckin.errors import InputError
+from ckin.fit_table import print_fit
 from ckin.options import (
     Data,
     Limit,
     Map,
+    Product,
     Unit,
     Where,
     numbers_of,
@@ -73,6 +75,7 @@ def check(
     where: Where = [],
     limit: Limit = [],
     unit: Unit = [],
+    product: Product = [],
     save_map: Annotated[
         bool,
         typer.Option(
@@ -84,9 +87,11 @@ def check(
     from ckin.dataset import ColumnMap, save_column_map
 
     with explained():
-        dataset = read(data, map, where, limit, unit)
+        dataset = read(data, map, where, limit, unit, product)
         if save_map:
-            given = ColumnMap.from_options(map=map, where=where, limit=limit, unit=unit)
+            given = ColumnMap.from_options(
+                map=map, where=where, limit=limit, unit=unit, product=product
+            )
             saved = save_column_map(Path(dataset.path), given)
     _print_disposition(dataset)
     if save_map:
@@ -213,7 +218,13 @@ def fit(
     data: Data,
     model: Model,
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the fit.")],
-    method: Annotated[str, typer.Option(help="auto, nuts or map.")] = "auto",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="auto (nuts), nuts, map (quick, approximate), or laplace (ml): "
+            "maximum likelihood with SE, OFV, AIC, BIC."
+        ),
+    ] = "auto",
     chains: Annotated[int, typer.Option(min=1)] = 4,
     warmup: Annotated[int, typer.Option(min=1)] = 500,
     draws: Annotated[
@@ -224,12 +235,16 @@ def fit(
     where: Where = [],
     limit: Limit = [],
     unit: Unit = [],
+    product: Product = [],
     cycles: Annotated[
         int | None, typer.Option(min=1, help="Fit only the first so many cycles.")
     ] = None,
     assay: Annotated[
         list[str],
-        typer.Option(help="Assay to fit, qpcr unless told. Repeatable: all at once."),
+        typer.Option(
+            help="Assay to fit, qpcr or the model's own unless told; NAME=QUANTITY for "
+            "one of yours. Repeatable: all at once."
+        ),
     ] = [],
     target: Annotated[
         str, typer.Option(help="What the qPCR amplifies: car, or backbone (FTC too).")
@@ -237,8 +252,16 @@ def fit(
     error: Annotated[
         list[str],
         typer.Option(
-            help="LAW or ASSAY=LAW: normal or student_t, of the log; counts or "
-            "partitions, of what was EXAMINED. Repeatable."
+            help="LAW or ASSAY=LAW: normal or student_t, of the log; additive, "
+            "proportional or combined, of the reading; counts or partitions, of what "
+            "was EXAMINED. Repeatable."
+        ),
+    ] = [],
+    sigma: Annotated[
+        list[str],
+        typer.Option(
+            help="ASSAY=MEDIAN[:SD_LOG]: prior of an error's size; add_ASSAY=... of "
+            "the additive part of a combined one. Repeatable."
         ),
     ] = [],
     estimate: Annotated[
@@ -286,7 +309,7 @@ def fit(
 
     with explained():
         _check_out_dir(out_dir, force)
-        dataset = read(data, map, where, limit, unit)
+        dataset = read(data, map, where, limit, unit, product)
         if wells is not None:
             dataset = with_wells(dataset, read_wells(wells))
         if cycles is not None:
@@ -298,9 +321,10 @@ def fit(
             warmup=warmup,
             draws=draws,
             seed=seed,
-            assays=tuple(assay) or ("qpcr",),
+            assays=tuple(assay),
             target=target,
             errors=tuple(error),
+            sigmas=tuple(sigma),
             estimate=tuple(estimate),
             vary=tuple(vary),
             covariates=tuple(covariate),
@@ -311,7 +335,7 @@ def fit(
         )
         with progress() as report:
             result = run_fit(dataset, analysis, out_dir, report)
-    _print_fit(result, out_dir)
+    print_fit(result, out_dir)
     if not result.verdict.converged:
         raise typer.Exit(NOT_CONVERGED)
 
@@ -324,56 +348,6 @@ def _check_out_dir(folder: Path, force: bool) -> None:
             f"{folder} holds an earlier fit; choose another --out, or add --force"
         )
     _check_writable(folder if folder.exists() else folder.parent)
-
-
-def _print_fit(result, folder: Path) -> None:
-    """Verdict first, then the summary."""
-    if result.verdict.converged:
-        out.print("[bold green]converged[/bold green]")
-    else:
-        out.print("[bold red]DID NOT CONVERGE: do not use these numbers[/bold red]")
-        for reason in result.verdict.reasons:
-            out.print(f"  - {reason}", markup=False)
-    say_synthetic(bool(result.manifest["synthetic_data"]))
-    method = (
-        "Laplace approximation around the mode"
-        if result.manifest["method"] == "map"
-        else f"NUTS, {result.manifest['chains']} x {result.manifest['draws']} draws"
-    )
-    say_notes(result.manifest["data"]["notes"])
-    table = Table(
-        title=f"{result.manifest['model']}: {method}; "
-        f"{result.manifest['patients']} patients, {result.manifest['samples']} samples,"
-        f" {result.manifest['samples_below_limit']} below limit (M3)",
-        title_justify="left",
-    )
-    for column in ("parameter", "unit"):
-        table.add_column(column, no_wrap=True)
-    for column in ("q05", "q50", "q95", "r_hat", "ess_bulk"):
-        table.add_column(column, justify="right")
-    for row in result.summary.to_dict("records"):
-        table.add_row(
-            row["parameter"],
-            row["unit"],
-            *(f"{row[key]:.4g}" for key in ("q05", "q50", "q95")),
-            f"{row['r_hat']:.3f}",
-            f"{row['ess_bulk']:.0f}",
-        )
-    out.print(table)
-    out.print(_referee_line(result.referee), markup=False)
-    out.print(f"written: {folder}", markup=False)
-
-
-def _referee_line(judge) -> str:
-    """What the adaptive solver says of the draws, in one line."""
-    if judge.method == "closed form":
-        return "referee: none needed, the model is a formula"
-    return (
-        f"referee: {len(judge.rows)} draws solved again adaptively, "
-        f"k-hat {judge.khat:.2f}, log densities change by up to "
-        f"{judge.max_abs_delta:.2g} (most for patient {judge.worst_patient}), "
-        f"weights worth {judge.ess:.0f} draws"
-    )
 
 
 @app.command()
@@ -389,7 +363,7 @@ def demo(
             results = run_demo(out_dir, report)
     for folder, result in results.fits.items():
         out.print()
-        _print_fit(result, folder)
+        print_fit(result, folder)
     out.print()
     for line in results.lines:
         out.print(line, markup=False)

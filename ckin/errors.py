@@ -25,7 +25,11 @@ def quoted(value: object) -> str:
 
 
 def nearest(
-    word: str, known: Iterable[str], aliases: Mapping[str, str] | None = None
+    word: str,
+    known: Iterable[str],
+    aliases: Mapping[str, str] | None = None,
+    *,
+    alike: float = 0.6,
 ) -> str | None:
     """The known word that was probably meant, if one is near.
 
@@ -33,12 +37,13 @@ def nearest(
         word: what was written, in any case.
         known: words that would have been right.
         aliases: other people's words (upper case) for some of the known ones.
+        alike: how near a word has to be, 0 to 1.
     """
     by_upper = {name.upper(): name for name in known}
     alias = (aliases or {}).get(word.upper())
     if alias is not None and alias.upper() in by_upper:
         return by_upper[alias.upper()]
-    near = difflib.get_close_matches(word.upper(), by_upper, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word.upper(), by_upper, n=1, cutoff=alike)
     return by_upper[near[0]] if near else None
 
 

@@ -201,7 +201,7 @@ def _told_of(question, model, alternative, people, key) -> Information:
 
 def _sigma(question: Question) -> dict[str, float]:
     """Error SD of each assay: the median of its prior."""
-    return {name: ASSAYS[name]().sigma_median for name in question.assays}
+    return {name: ASSAYS[name]().typical_sigma for name in question.assays}
 
 
 def _read_by(question: Question, people: Sequence[Patient]) -> tuple[Patient, ...]:

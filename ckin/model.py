@@ -221,7 +221,10 @@ class AbstractModel(eqx.Module):
     and `quantities`; the rest has defaults. Attributes of the class:
 
     - `State`: NamedTuple whose fields are `state(...)`.
-    - `receives`: product name to the name of the state that its cells enter.
+    - `receives`: product name to the name of the state that its cells enter. A product
+      of one's own (`DRUG`) enters in the unit of that state.
+    - `assays`: name of an assay of one's own in data (DVID) to the quantity it reads.
+    - `errors`: name of an assay to its usual error law, a key of `ckin.assay.ERRORS`.
     - `viable`: product name to the parameter that is the fraction of the cells given
       which arrive alive; all of them where a product is not named.
     - `lags`: product name to the parameter that is the days from giving to arriving.
@@ -233,7 +236,8 @@ class AbstractModel(eqx.Module):
       leaves room for more than one; the first is the default.
     - `one_course`: the model describes the curve after a first infusion only.
     - `described_from_d`: days after the first infusion from which it describes it; a
-      fit leaves earlier samples out, and says so.
+      fit leaves earlier samples out, and says so. `-math.inf`: what is there before the
+      first dose too, samples at the time of it among them.
     - `usual_cart`, `usual_days`: CAR-T cells given in what a model describes where that
       is no patient (a mouse, a well), and days it is followed: for figures and tests.
     - `reference`, `caution`: for the card.
@@ -243,6 +247,8 @@ class AbstractModel(eqx.Module):
     units: eqx.AbstractClassVar[Mapping[str, str]]
     reference: eqx.AbstractClassVar[str]
     receives: ClassVar[Mapping[str, str]] = {}
+    assays: ClassVar[Mapping[str, str]] = {}
+    errors: ClassVar[Mapping[str, str]] = {}
     viable: ClassVar[Mapping[str, str]] = {}
     lags: ClassVar[Mapping[str, str]] = {}
     inputs: ClassVar[Mapping[str, float]] = {}

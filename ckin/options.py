@@ -23,7 +23,17 @@ Limit = Annotated[
 ]
 Unit = Annotated[
     list[str],
-    typer.Option(help="ASSAY=UNIT: unit of an assay; DATE=DMY: the day comes first."),
+    typer.Option(
+        help="ASSAY=UNIT: unit of an assay, which may be one of your own (conc=mg/L); "
+        "TIME=hour; DATE=DMY: the day comes first."
+    ),
+]
+Product = Annotated[
+    list[str],
+    typer.Option(
+        help="NAME=UNIT: a product of your own and the unit of its doses (DRUG=mg, "
+        "DRUG=mg/kg). Repeatable."
+    ),
 ]
 Data = Annotated[
     str,
@@ -34,13 +44,20 @@ Data = Annotated[
 
 
 def read(
-    data: str, map: list[str], where: list[str], limit: list[str], unit: list[str]
+    data: str,
+    map: list[str],
+    where: list[str],
+    limit: list[str],
+    unit: list[str],
+    product: list[str] | None = None,
 ):
     """The data set of a command's arguments."""
     from ckin.dataset import ColumnMap, read_dataset
     from ckin.library import dataset_path
 
-    columns = ColumnMap.from_options(map=map, where=where, limit=limit, unit=unit)
+    columns = ColumnMap.from_options(
+        map=map, where=where, limit=limit, unit=unit, product=product or ()
+    )
     return read_dataset(dataset_path(data), columns)
 
 

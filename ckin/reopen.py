@@ -28,9 +28,11 @@ from ckin.ct import read_wells, with_wells
 from ckin.dataset import Dataset, read_dataset
 from ckin.errors import InputError
 from ckin.inference.results import sha256_of
-from ckin.population import Packed, Population, pack
+from ckin.population import Packed, Population, pack, refined
 
 
+# Draws that the grid of an opened fit is laid for.
+GRID_DRAWS = 8
 NEEDED = ("manifest.json", "posterior.nc", DATA_FILE, ANALYSIS_FILE)
 
 
@@ -86,8 +88,8 @@ def reopen(folder: Path, draws: int) -> Reopened:
     settings: dict[str, Any] = json.loads(
         (folder / ANALYSIS_FILE).read_text(encoding="utf-8")
     )
-    for name in ("assays", "errors", "estimate", "vary", "covariates"):
-        settings[name] = tuple(settings[name])
+    for name in ("assays", "errors", "sigmas", "estimate", "vary", "covariates"):
+        settings[name] = tuple(settings.get(name, ()))
     analysis = Analysis(**settings)
     given = read_dataset(folder / DATA_FILE)
     if (folder / WELLS_FILE).is_file():
@@ -99,7 +101,7 @@ def reopen(folder: Path, draws: int) -> Reopened:
             f"{folder}: the model file {model_file.name} has changed since the fit; "
             "fit again, or put the file back as it was"
         )
-    dataset = described(given, population.model, analysis.from_day)
+    dataset = described(given, population, analysis.from_day)
     data = pack(dataset, population)
     with xr.open_dataset(
         folder / "posterior.nc", group="posterior", engine="h5netcdf"
@@ -114,6 +116,10 @@ def reopen(folder: Path, draws: int) -> Reopened:
     phi, centre = (
         np.asarray(population.to_phi(jnp.asarray(x[rows]))) for x in (each, typical)
     )
+    if population.on_grid and len(rows):
+        # As fine as these draws need: whatever reads them elsewhere keeps its pace.
+        few = np.linspace(0, len(phi) - 1, min(GRID_DRAWS, len(phi))).astype(int)
+        data, _ = refined(population, data, jnp.asarray(phi[few]))
     known = {patient.id: patient for patient in dataset.patients}
     dataset = dataclasses.replace(
         dataset, patients=tuple(known[name] for name in data.ids)

@@ -131,7 +131,7 @@ def simulate_to_file(
     chosen, plan = _model_and_plan(model, protocol, values)
     whole = population(chosen, watch.laws())
     # The prior median of a fit.
-    sigma = {assay.name: assay.sigma_median for assay in whole.assays}
+    sigma = {assay.name: assay.typical_sigma for assay in whole.assays}
     report("simulate", 0, n)
     people = watch.patients(jax.random.key(seed), plan, n)
     if horizon_d is not None:

@@ -3,11 +3,12 @@ import numpy as np
 import pytest
 
 from ckin.units import (
-    KNOWN_UNITS,
     NUCLEATED_CELLS_PER_UG_GDNA,
     blood_volume_ul,
     canonical_unit,
+    conversion,
     copies_per_ug,
+    dimensions,
     total_cells,
 )
 
@@ -70,11 +71,74 @@ def test_a_unit_may_be_spelled_as_people_spell_it(written, meant):
     assert canonical_unit(written) == meant
 
 
-@pytest.mark.parametrize("unit", sorted(KNOWN_UNITS))
-def test_spelling_a_known_unit_again_changes_nothing(unit):
+# Of shipped models and data, and of what people fit beside them.
+UNITS = (
+    "", "1", "%", "ratio", "day", "hour", "year", "index", "1/(index day)", "cells/kg",
+    "copies uL/(ug cells)", "copies/(ug cells)", "pg/(mL cells cells day)", "cells/uL",
+    "copies/cell", "mg", "mg/L", "mg/kg", "L/h", "L/(h kg)", "1/h", "ng/mL", "IU/mL",
+    "mm", "mmol/L",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_spelling_a_unit_again_changes_nothing(unit):
     assert canonical_unit(unit) == unit
+
+
+@pytest.mark.parametrize(
+    ("unit", "measures"),
+    [
+        ("1/(cells h)", {"cells": -1, "day": -1}),
+        ("L/h/kg", {"L": 1, "day": -1, "kg": -1}),
+        ("mL/(min kg)", {"L": 1, "day": -1, "kg": -1}),
+        ("ug/mL", {"mg": 1, "L": -1}),
+        ("mm^2", {"m": 2}),
+        ("h^-1", {"day": -1}),
+        ("%", {}),
+    ],
+)
+def test_what_a_unit_measures_does_not_depend_on_its_size(unit, measures):
+    assert dimensions(unit) == measures
+
+
+# By hand: 1 ug/mL is 1000 ug or 1 mg a litre; 1 L/h is 1000 mL in 60 min.
+@pytest.mark.parametrize(
+    ("source", "target", "factor"),
+    [
+        ("ug/mL", "mg/L", 1.0),
+        ("ng/mL", "mg/L", 1e-3),
+        ("L/h", "mL/min", 1000 / 60),
+        ("ratio", "%", 100.0),
+        ("1/h", "1/day", 24.0),
+    ],
+)
+def test_units_convert_by_hand_worked_factors_and_back(source, target, factor):
+    assert conversion(source, target) == pytest.approx(factor, rel=1e-12)
+    assert conversion(target, source) == pytest.approx(1 / factor, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("mg", "kg"), ("mg/L", "mg"), ("cells/uL", "copies/ug")]
+)
+def test_units_that_measure_different_things_do_not_convert(source, target):
+    assert conversion(source, target) is None
 
 
 def test_an_unknown_unit_is_refused_with_the_ones_that_are_known():
     with pytest.raises(ValueError, match=r"unknown unit 'furlong'.*copies/ug"):
         canonical_unit("furlong")
+
+
+@pytest.mark.parametrize(
+    "unit", ["mM", "mg/M", "mg/", "mg//L", "mg/(L", "mg/L)", "5 mg", "mg/L/"]
+)
+def test_a_unit_that_is_not_well_formed_is_refused(unit):
+    with pytest.raises(ValueError, match="unknown unit"):
+        canonical_unit(unit)
+
+
+def test_a_misspelt_part_is_named_with_a_suggestion():
+    with pytest.raises(
+        ValueError, match=r"'copes' cannot be read; did you mean copies"
+    ):
+        canonical_unit("copes/ug")

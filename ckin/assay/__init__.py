@@ -1,6 +1,7 @@
 """What a laboratory sees of a trajectory: assays, their errors and limits."""
 
 from ckin.assay.assays import ASSAYS as ASSAYS
+from ckin.assay.assays import ERRORS as ERRORS
 from ckin.assay.assays import SIGMA_MEDIAN as SIGMA_MEDIAN
 from ckin.assay.assays import SIGMA_SD_LOG as SIGMA_SD_LOG
 from ckin.assay.assays import Assay as Assay
@@ -14,7 +15,6 @@ from ckin.assay.assays import il6 as il6
 from ckin.assay.assays import qpcr as qpcr
 from ckin.assay.assays import wbc as wbc
 from ckin.assay.errors import DEFAULT_NU as DEFAULT_NU
-from ckin.assay.errors import ERRORS as ERRORS
 from ckin.assay.errors import FLOOR as FLOOR
 from ckin.assay.errors import NOT_COUNTED as NOT_COUNTED
 from ckin.assay.errors import WELLS as WELLS
@@ -26,4 +26,7 @@ from ckin.assay.errors import Partitions as Partitions
 from ckin.assay.errors import RawCt as RawCt
 from ckin.assay.errors import Sampled as Sampled
 from ckin.assay.errors import StudentT as StudentT
+from ckin.assay.natural import Additive as Additive
+from ckin.assay.natural import Combined as Combined
+from ckin.assay.natural import Proportional as Proportional
 from ckin.assay.student_t import student_t_log_cdf as student_t_log_cdf

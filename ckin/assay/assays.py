@@ -5,6 +5,7 @@ predictive checks and simulation.
 """
 
 import dataclasses
+import statistics
 from collections.abc import Callable
 from typing import Literal
 
@@ -19,16 +20,42 @@ from ckin.assay.errors import (
     FLOOR,
     NOT_COUNTED,
     AbstractError,
+    Counts,
     Normal,
+    Partitions,
     Sampled,
     StudentT,
 )
+from ckin.assay.natural import Additive, Combined, Proportional
+from ckin.dataset import Dataset
+from ckin.errors import InputError
 from ckin.model import AbstractModel, log_normal, name_of
 
+
+# Error laws that can be asked for; `RawCt` follows from the data.
+ERRORS: dict[str, AbstractError] = {
+    law.name: law
+    for law in (
+        Normal(),
+        StudentT(),
+        Counts(),
+        Partitions(),
+        Additive(),
+        Proportional(),
+        Combined(),
+    )
+}
 
 # Residual SD of the natural log: Stein 2019 found 0.56 for qPCR, model misfit included.
 # Taken for every assay: misfit is most of it.
 SIGMA_MEDIAN, SIGMA_SD_LOG = 0.5, 0.3
+
+# Prior of a coefficient of variation of drug concentrations: 5% to 80%.
+CV_MEDIAN, CV_SD_LOG = 0.2, 0.7
+
+# Prior of an error in the unit of its assay: this share of a typical reading, give or
+# take a factor of 2.7.
+ADDITIVE_SHARE, ADDITIVE_SD_LOG = 0.1, 1.0
 
 
 class Assay(eqx.Module):
@@ -38,20 +65,85 @@ class Assay(eqx.Module):
         name: name of the assay in data (DVID).
         quantity: the model's quantity that it measures (`AbstractModel.units`).
         error: error law.
-        sigma_median: prior median of the error SD σ (of the natural logarithm).
-        sigma_sd_log: prior SD of log σ.
+        sigma_median: prior median of σ: the error SD of the natural logarithm, or what
+            the law says; `None` for the law's usual one.
+        sigma_sd_log: prior SD of log σ; `None` likewise.
+        additive_median: prior median of an error in the unit of the assay: σ of an
+            additive law, the additive part of a combined one. There is no usual one
+            (`scaled_to`).
+        additive_sd_log: prior SD of its logarithm.
     """
 
     name: str = eqx.field(static=True)
     quantity: str = eqx.field(static=True)
     error: AbstractError = eqx.field(static=True, default=Normal())
-    sigma_median: float = eqx.field(static=True, default=SIGMA_MEDIAN)
-    sigma_sd_log: float = eqx.field(static=True, default=SIGMA_SD_LOG)
+    sigma_median: float | None = eqx.field(static=True, default=None)
+    sigma_sd_log: float | None = eqx.field(static=True, default=None)
+    additive_median: float | None = eqx.field(static=True, default=None)
+    additive_sd_log: float = eqx.field(static=True, default=ADDITIVE_SD_LOG)
 
     @property
     def sigma_prior(self) -> dist.Distribution:
-        """Prior of σ."""
-        return log_normal(self.sigma_median, self.sigma_sd_log)
+        """Prior of σ.
+
+        Raises:
+            InputError: an additive error whose size nobody has told.
+        """
+        if self.error.sigma_unit == "":
+            return self.additive_prior
+        of_cv = self.error.sigma_unit == "CV"
+        usual = CV_SD_LOG if of_cv else SIGMA_SD_LOG
+        sd_log = usual if self.sigma_sd_log is None else self.sigma_sd_log
+        return log_normal(self.typical_sigma, sd_log)
+
+    @property
+    def typical_sigma(self) -> float:
+        """Prior median of σ.
+
+        Raises:
+            InputError: an additive error whose size nobody has told.
+        """
+        if self.error.sigma_unit == "":
+            return self._typical_additive
+        if self.sigma_median is not None:
+            return self.sigma_median
+        return CV_MEDIAN if self.error.sigma_unit == "CV" else SIGMA_MEDIAN
+
+    @property
+    def additive_prior(self) -> dist.Distribution:
+        """Prior of an error in the unit of the assay.
+
+        Raises:
+            InputError: nobody has told its size.
+        """
+        return log_normal(self._typical_additive, self.additive_sd_log)
+
+    @property
+    def _typical_additive(self) -> float:
+        if self.additive_median is None:
+            raise InputError(
+                f"assay {self.name}: the size of its {self.error.name} error is in the "
+                "unit of the assay, and nobody has told it; give additive_median, or "
+                "take `Assay.scaled_to(dataset)`"
+            )
+        return self.additive_median
+
+    def scaled_to(self, dataset: Dataset) -> "Assay":
+        """The same assay with the prior of an error in its unit, if nobody gave it.
+
+        Its median is a tenth of the median reading above 0 of the data, or 1 where
+        there is none.
+        """
+        readings = [
+            sample.value
+            for patient in dataset.patients
+            for sample in (*patient.baseline, *patient.samples)
+            if sample.assay == self.name and sample.value > 0
+        ]
+        if self.additive_median is not None:
+            return self
+        typical = statistics.median(readings) if readings else 1.0 / ADDITIVE_SHARE
+        return dataclasses.replace(self, additive_median=ADDITIVE_SHARE * typical)
 
     def with_error(self, error: AbstractError) -> "Assay":
         """The same assay with another error law."""
@@ -86,8 +178,8 @@ class Assay(eqx.Module):
             log_prediction: natural log of the error-free reading.
             log_value: natural log of the reading; of the limit where `below`.
             below: True where the sample is below its detection limit (M3).
-            sigma: SD (scale, for Student-t) of the error on the log scale, for all or
-                broadcast against the samples.
+            sigma: SD (scale, for Student-t) of the error on the log scale, or what the
+                law says, for all or broadcast against the samples.
             sampled: what was examined, for laws that count.
         """
         return self.error.log_likelihood(

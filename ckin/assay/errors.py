@@ -73,12 +73,15 @@ class Sampled(eqx.Module):
         partitions: partitions of a ddPCR reaction; 1 where there are none.
         wells: what qPCR samples were read from; `None` where no one asks.
         curves: what the wells are read by, when that is known.
+        additive: additive part of a combined error, in the unit of the assay, when that
+            is known.
     """
 
     examined: Float[ArrayLike, "*samples"] = 1.0
     partitions: Float[ArrayLike, "*samples"] = 1.0
     wells: SampleWells | None = None
     curves: Curves | None = None
+    additive: Float[ArrayLike, "*#samples"] | None = None
 
 
 NOT_COUNTED = Sampled()
@@ -91,11 +94,17 @@ class AbstractError(eqx.Module):
         name: what options and manifests call it.
         needs: columns of the data that a sample must fill in.
         heavy_tails: the log likelihood of a reading is not concave in its prediction.
+        takes_zero: a reading may be 0.
+        sigma_unit: what σ is in; "" for the unit of the assay.
+        has_additive: beside σ there is an additive part (`Sampled.additive`).
     """
 
     name: eqx.AbstractClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
     heavy_tails: ClassVar[bool] = False
+    takes_zero: ClassVar[bool] = False
+    sigma_unit: ClassVar[str] = "SD of log"
+    has_additive: ClassVar[bool] = False
 
     @abc.abstractmethod
     def log_likelihood(
@@ -113,6 +122,26 @@ class AbstractError(eqx.Module):
         self, key: Array, log_prediction: Array, sigma: ArrayLike, sampled: Sampled
     ) -> Array:
         """Natural log of readings with error, before any limit."""
+
+    def information(
+        self, log_prediction: Array, sigma: ArrayLike, sampled: Sampled
+    ) -> Array | None:
+        """What a reading is expected to say of its log prediction.
+
+        `None` where the curvature of its log likelihood serves, which is not below 0.
+        """
+        del log_prediction, sigma, sampled
+
+    def residual(
+        self,
+        log_prediction: Array,
+        log_value: Array,
+        sigma: ArrayLike,
+        sampled: Sampled,
+    ) -> Array:
+        """How many SDs a reading is off: of its natural log, unless a law says else."""
+        del sampled
+        return (log_value - log_prediction) / sigma
 
 
 class Normal(AbstractError):
@@ -185,6 +214,12 @@ class Counts(AbstractError):
         mass = gammaln(count + shape) - gammaln(shape) - gammaln(count + 1.0)
         return jnp.where(below, tail, mass + shape * log_miss + count * log_hit)
 
+    def residual(self, log_prediction, log_value, sigma, sampled):
+        """Pearson's: the count less its mean, in SDs."""
+        mean = jnp.exp(log_prediction) * sampled.examined
+        count = jnp.exp(log_value) * sampled.examined
+        return (count - mean) / jnp.sqrt(mean + mean**2 * jnp.expm1(sigma**2))
+
     def draw(self, key, log_prediction, sigma, sampled):
         """Poisson counts of a gamma-scattered mean."""
         scatter, count = jax.random.split(key)
@@ -239,6 +274,14 @@ class Partitions(AbstractError):
         concentration = jnp.expm1(occupancy) / spread
         return positive * concentration, jnp.exp(-occupancy) * concentration
 
+    def residual(self, log_prediction, log_value, sigma, sampled):
+        """Pearson's: the positives less their mean, in SDs."""
+        a, b = self._beta(log_prediction, jnp.maximum(sigma, 1e-6), sampled)
+        n = jnp.asarray(sampled.partitions)
+        positives = -n * jnp.expm1(-jnp.exp(log_value) * sampled.examined / n)
+        variance = n * a * b * (a + b + n) / ((a + b) ** 2 * (a + b + 1.0))
+        return (positives - n * a / (a + b)) / jnp.sqrt(variance)
+
     def draw(self, key, log_prediction, sigma, sampled):
         """Binomial counts of a beta-scattered share, as the copies they stand for."""
         scatter, count = jax.random.split(key)
@@ -274,15 +317,14 @@ class RawCt(AbstractError):
             log_prediction, curves.intercept, curves.slope, curves.tau, sigma
         )
 
+    def residual(self, log_prediction, log_value, sigma, sampled):
+        """None: several wells say together what one sample holds."""
+        del log_value, sigma, sampled
+        return jnp.full_like(log_prediction, jnp.nan)
+
     def draw(self, key, log_prediction, sigma, sampled):
         """What the sample holds: normal noise of SD σ, before any well is filled."""
         return Normal().draw(key, log_prediction, sigma, sampled)
-
-
-# Those that can be asked for; `RawCt` follows from the data.
-ERRORS: dict[str, AbstractError] = {
-    law.name: law for law in (Normal(), StudentT(), Counts(), Partitions())
-}
 
 
 def _as_limit(count: Array) -> Array:

@@ -24,7 +24,9 @@ class ColumnMap:
 
     Attributes:
         rename: column of the file -> column of ckin (`COLUMNS`).
-        units: assay, `AMT` or `TIME` -> unit.
+        units: assay, `AMT` or `TIME` -> unit. An assay that ckin does not know is one
+            of the file's own.
+        products: product of the file's own -> unit of its doses (mg, mg/kg).
         limits: assay -> detection limit, in the unit of the assay, for rows without
             LIMIT.
         where: column of the file -> the value a row must have to be read.
@@ -50,6 +52,7 @@ class ColumnMap:
     codes: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     log: tuple[str, ...] = ()
     log10: tuple[str, ...] = ()
+    products: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         faults = Faults("column map")
@@ -58,6 +61,7 @@ class ColumnMap:
             {
                 "columns": self.rename,
                 "units": self.units,
+                "products": self.products,
                 "limits": self.limits,
                 "where": self.where,
                 "ignore": self.ignore,
@@ -80,6 +84,7 @@ class ColumnMap:
         where: Iterable[str] = (),
         limit: Iterable[str] = (),
         unit: Iterable[str] = (),
+        product: Iterable[str] = (),
         assay: str | None = None,
     ) -> "ColumnMap":
         """A column map from what a command line was given.
@@ -91,6 +96,7 @@ class ColumnMap:
             where: `COLUMN=VALUE`.
             limit: `ASSAY=NUMBER`.
             unit: `ASSAY=UNIT`, `AMT=UNIT` or `TIME=UNIT`.
+            product: `NAME=UNIT`, a product of one's own.
             assay: assay of every observation of a file without DVID.
 
         Raises:
@@ -107,9 +113,10 @@ class ColumnMap:
             if pair:
                 draft.column(*pair)
         for option, entries, form, take in (
+            ("--unit", unit, "ASSAY=UNIT", draft.unit),
+            ("--product", product, "NAME=UNIT", draft.product),
             ("--where", where, "COLUMN=VALUE", draft.condition),
             ("--limit", limit, "ASSAY=NUMBER", draft.limit),
-            ("--unit", unit, "ASSAY=UNIT", draft.unit),
         ):
             faults.file = option
             for entry in entries:
@@ -150,6 +157,7 @@ class ColumnMap:
         return ColumnMap(
             rename={c: target for c, target in written if target in COLUMNS},
             units={**other.units, **self.units},
+            products={**other.products, **self.products},
             limits={**other.limits, **self.limits},
             where=dict(conditions.values()),
             ignore=tuple(c for c, target in written if target == IGNORE),

@@ -1,7 +1,15 @@
-"""The words a file may use: columns, assays, and the units of each."""
+"""The words a file may use: columns, assays, and the units of each.
 
-from ckin.protocol import INPUTS, LYMPHODEPLETION
-from ckin.units import canonical_unit
+A file may have assays and products of its own beside those that ckin knows. Stating the
+unit of an assay that is none of `ASSAYS` declares it; products are declared with theirs
+(`# product DRUG mg`).
+"""
+
+import re
+
+from ckin.errors import nearest
+from ckin.protocol import INPUTS, LYMPHODEPLETION, PRODUCTS
+from ckin.units import canonical_unit, dimensions
 
 
 # Columns ckin reads. IPRED is known and not read.
@@ -13,6 +21,8 @@ COLUMNS = {
     "EVID": "0 observation, 1 dose, 2 other event, 3 reset, 4 reset and dose",
     "AMT": "dose in cells (cells/kg with the unit AMT cells/kg); level of an input, "
     "0 to 1",
+    "DOSE_AT_0": "dose at time 0, the same in every row of a patient (a file without "
+    "dose rows)",
     "CMT": "product of a dose (CART, FTC); other event (LD; an input: TKI, DASATINIB, "
     "IMATINIB, TOCILIZUMAB, STEROID)",
     "LEVEL": "level of an input, 0 to 1, where AMT is kept for doses",
@@ -58,7 +68,7 @@ ASSAYS = {
 # Units of columns: the first is what is taken when the file does not say.
 COLUMN_UNITS = {
     "AMT": ("cells", "cells/kg"),
-    "TIME": ("day", "hour"),
+    "TIME": ("day", "hour", "min", "week", "year"),
     "WT": ("kg",),
 }
 # How 03/04/2024 is to be read; other dates can be read in one way only.
@@ -131,13 +141,57 @@ def unit_key(text: str) -> str | None:
     return known.get(text.strip().casefold())
 
 
+# Own names nearer to a known one than this are taken for slips.
+TOO_ALIKE = 0.75
+_OWN_ASSAY = re.compile(r"[a-z][a-z0-9_]*")
+_OWN_PRODUCT = re.compile(r"[A-Z][A-Z0-9_]*")
+# What a dose of one's own may be counted in; cells are CART and FTC.
+AMOUNTS = ("mg", "mol", "IU", "copies")
+
+
+def own_assay(text: str) -> str | None:
+    """The name of an assay of one's own; `None` if it is no name, or nearly ckin's."""
+    name = text.strip().lower()
+    if name.upper() in COLUMNS or nearest(name, UNITS, alike=TOO_ALIKE):
+        return None
+    return name if _OWN_ASSAY.fullmatch(name) else None
+
+
+def check_product(text: str, unit: str) -> tuple[str, str, tuple[str, str] | None]:
+    """A product of one's own: name, unit, and what was expected and the fix if not.
+
+    Args:
+        text: its name as it was written.
+        unit: of its doses, per kg of body weight or not.
+    """
+    name = text.strip().upper()
+    if name in (*PRODUCTS, *OTHER_EVENTS):
+        return name, "", ("a name that ckin does not know", f"{name} needs no telling")
+    if not _OWN_PRODUCT.fullmatch(name):
+        return name, "", ("letters and digits", "name it as CMT does, for example DRUG")
+    try:
+        spelled = canonical_unit(unit)
+    except ValueError as error:
+        return name, "", ("the unit of a dose, as mg or mg/kg", str(error))
+    measures = dimensions(spelled)
+    per_kg = measures.pop("kg", -1)
+    if per_kg != -1 or measures not in [{amount: 1} for amount in AMOUNTS]:
+        return name, "", ("the unit of a dose, as mg or mg/kg", "cells are CART or FTC")
+    return name, spelled, None
+
+
 def check_unit(key: str, text: str) -> tuple[str, tuple[str, str] | None]:
     """The unit as ckin spells it, and what was expected and the fix if it will not do.
 
     Args:
-        key: a key of `UNITS`.
+        key: a key of `UNITS`, or an assay of one's own.
         text: the unit as it was written.
     """
+    if key not in UNITS:
+        try:
+            return canonical_unit(text), None
+        except ValueError as error:
+            return "", (f"the unit of {key}", str(error))
     expected = " or ".join(UNITS[key])
     if key == "DATE":
         order = text.strip().upper()

@@ -33,6 +33,7 @@ class Written:
         comments: lines above the table.
         columns: what the side file says.
         key: what the key file says: who is who.
+        own: products and units of assays of the data's own, which codes refer to.
         head: comments of the side file.
         missing: what stands where nothing is known.
         before_names: what stands before the column names.
@@ -44,6 +45,7 @@ class Written:
     comments: tuple[str, ...]
     columns: ColumnMap
     key: ColumnMap = ColumnMap()
+    own: ColumnMap = ColumnMap()
     head: str = ""
     missing: str = ""
     before_names: str = ""
@@ -62,7 +64,7 @@ def nonmem(table: Written) -> Written:
         rows = [_with_rate(row) for row in rows]
     names.insert(names.index("DV"), "MDV")
     rows = [row | {"MDV": "01"[row["EVID"] != "0"]} for row in rows]
-    known = {"CMT": (*PRODUCTS, *OTHER_EVENTS), "DVID": tuple(ASSAYS)}
+    known = {"CMT": _given(table), "DVID": (*ASSAYS, *_own_assays(table))}
     codes = {
         name: _codes((row.get(name, "") for row in rows), known.get(name))
         for name in ("CMT", "DVID", *table.texts)
@@ -82,7 +84,12 @@ def nonmem(table: Written) -> Written:
         table,
         names=tuple(names),
         rows=coded,
-        columns=dataclasses.replace(table.columns, codes=codes),
+        columns=dataclasses.replace(
+            table.columns,
+            codes=codes,
+            units=table.own.units,
+            products=table.own.products,
+        ),
         key=ColumnMap(codes=key),
         head=f"# $INPUT {' '.join(names)}\n# $DATA FILE IGNORE=#\n",
         missing=".",
@@ -95,7 +102,7 @@ def monolix(table: Written) -> Written:
     names, rows = _without_levels_in_amt(table)
     words = {"DV": "Y", "DVID": "YTYPE", "CMT": "ADM", "DUR": "TINF", "LIMIT": "LLOQ"}
     renamed = [{words.get(k, k): cell for k, cell in row.items()} for row in rows]
-    codes = _codes((row.get("CMT", "") for row in rows), (*PRODUCTS, *OTHER_EVENTS))
+    codes = _codes((row.get("CMT", "") for row in rows), _given(table))
     numbers = {word: code for code, word in codes.items()}
     for row in renamed:
         if "ADM" in row:
@@ -109,6 +116,8 @@ def monolix(table: Written) -> Written:
         rename={"LLOQ": "LIMIT"},
         ignore=("LIMIT",),
         codes={"CMT": codes} if codes else {},
+        units=table.own.units,
+        products=table.own.products,
     )
     return dataclasses.replace(
         table, names=tuple(names), rows=tuple(renamed), columns=columns, missing="."
@@ -142,6 +151,17 @@ def _with_rate(row: Row) -> Row:
     if "DUR" not in row:
         return rest
     return rest | {"RATE": repr(float(row["AMT"]) / float(row["DUR"]))}
+
+
+def _given(table: Written) -> tuple[str, ...]:
+    """What CMT may say, in the order of its codes."""
+    words = (row.get("CMT", "") for row in table.rows if row["EVID"] in ("1", "4"))
+    own = sorted(set(words) - {"", *PRODUCTS})
+    return (*PRODUCTS, *own, *OTHER_EVENTS)
+
+
+def _own_assays(table: Written) -> tuple[str, ...]:
+    return tuple(sorted({row.get("DVID", "") for row in table.rows} - {"", *ASSAYS}))
 
 
 def _codes(cells: Iterable[str], order: Sequence[str] | None) -> dict[str, str]:

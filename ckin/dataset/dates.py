@@ -122,7 +122,11 @@ def parse_clock(text: str) -> datetime.time:
 
 
 def days_of(
-    lines: Iterable[Line], layout: Layout, order: str | None, faults: Faults
+    lines: Iterable[Line],
+    layout: Layout,
+    order: str | None,
+    faults: Faults,
+    products: tuple[str, ...] = (),
 ) -> tuple[dict[int, float], list[str]]:
     """Row -> days from the first infusion of its patient; and notes.
 
@@ -134,6 +138,7 @@ def days_of(
         layout: of a file with a column DATE.
         order: how 03/04/2024 is to be read, if the file says so.
         faults: where faults are added.
+        products: of the file's own, besides CART and FTC.
     """
     moments: dict[int, Moment] = {}
     of_patient: dict[str, list[Line]] = {}
@@ -150,7 +155,7 @@ def days_of(
     days: dict[int, float] = {}
     for patient, mine in of_patient.items():
         known = {line.row: moments[line.row] for line in mine if line.row in moments}
-        doses = _doses(mine, layout)
+        doses = _doses(mine, layout, products)
         if not doses:
             faults.add(
                 mine[0].row,
@@ -196,14 +201,16 @@ def _days(known: Mapping[int, Moment], doses: list[int]) -> dict[int, float]:
     return {row: (moment - start) / a_day for row, moment in exact.items()}
 
 
-def _doses(lines: list[Line], layout: Layout) -> list[int]:
+def _doses(lines: list[Line], layout: Layout, own: tuple[str, ...]) -> list[int]:
     """Rows of the CAR-T given; of any product, where no CAR-T is."""
     given: dict[str, list[int]] = {}
     for line in lines:
         evid = parse_number(layout.text(line, "EVID") or "1")[0]
         amount = parse_number(layout.text(line, "AMT") or "0")[0]
         product = (layout.text(line, "CMT") or "").upper()
-        if evid in (1, 4) and amount and product in PRODUCTS:
+        if not product and len(own) == 1:
+            product = own[0]
+        if evid in (1, 4) and amount and product in (*PRODUCTS, *own):
             given.setdefault(product, []).append(line.row)
     return given.get("CART") or [row for rows in given.values() for row in rows]
 

@@ -37,7 +37,10 @@ def _row(
         treated = sum(cycle in _cycles_of(patient) for patient in patients)
         cycles.append(f"{cycle}: {treated}")
     row["cycles"] = ", ".join(cycles)
-    for product in PRODUCTS:
+    given = {d.product for patient in dataset.patients for d in patient.doses}
+    # Of one's own alone, CAR-T and FTC would be two rows of nothing.
+    usual = () if given and not given & {*PRODUCTS} else tuple(PRODUCTS)
+    for product in (*usual, *sorted(given - {*PRODUCTS})):
         row[f"doses_{product}"] = sum(
             dose.product == product for patient in patients for dose in patient.doses
         )

@@ -13,7 +13,9 @@ from ckin.dataset.columns import (
     IGNORE,
     OTHER_EVENTS,
     UNITS,
+    check_product,
     check_unit,
+    own_assay,
     unit_key,
 )
 from ckin.dataset.faults import Faults, did_you_mean, quoted
@@ -21,7 +23,7 @@ from ckin.protocol import PRODUCTS
 
 
 # Entries of a side file.
-TABLES = ("columns", "units", "limits", "where", "codes")
+TABLES = ("columns", "units", "products", "limits", "where", "codes")
 LOGS = ("log", "log10")
 SIDE_FILE_KEYS = (*TABLES, "ignore", "covariates", *LOGS, "assay")
 # Columns that may hold codes for words, beside covariates, and logarithms.
@@ -36,6 +38,7 @@ class Draft:
         self._faults = faults
         self._targets: dict[str, tuple[str, str]] = {}
         self._units: dict[str, str] = {}
+        self._products: dict[str, str] = {}
         self._limits: dict[str, float] = {}
         self._where: dict[str, str] = {}
         self._assay: str | None = None
@@ -48,6 +51,7 @@ class Draft:
         return {
             "rename": {c: target for c, target in written if target in COLUMNS},
             "units": self._units,
+            "products": self._products,
             "limits": self._limits,
             "where": self._where,
             "ignore": tuple(c for c, target in written if target == IGNORE),
@@ -64,6 +68,7 @@ class Draft:
         adders = {
             "columns": self.column,
             "units": self.unit,
+            "products": self.product,
             "limits": self.limit,
             "where": self.condition,
         }
@@ -161,7 +166,10 @@ class Draft:
                 f'{column} = {{1 = "NAME", 2 = "NAME"}} under [codes]',
             )
             return
-        words = {"DVID": ASSAYS, "CMT": (*PRODUCTS, *OTHER_EVENTS)}.get(key)
+        words = {
+            "DVID": (*ASSAYS, *self._own_assays()),
+            "CMT": (*PRODUCTS, *self._products, *OTHER_EVENTS),
+        }.get(key)
         taken: dict[str, str] = {}
         for code, name in names.items():
             known = {word.casefold(): word for word in words or (name,)}
@@ -189,14 +197,15 @@ class Draft:
 
     def unit(self, key: str, unit: str) -> None:
         """`key`, an assay or a column, is in `unit`."""
-        name = unit_key(key)
+        name = unit_key(key) or own_assay(key)
         if name is None:
             self._wrong(
                 key,
                 key,
                 f"one of {', '.join(UNITS)}",
                 did_you_mean(key, UNITS, ALIASES)
-                + "a unit is of an assay, AMT or TIME",
+                + "a unit is of an assay (one of your own: letters and digits), AMT or "
+                "TIME",
             )
             return
         spelled, problem = check_unit(name, unit)
@@ -206,6 +215,20 @@ class Draft:
             self._wrong(key, unit, f"{self._units[name]}, as before", "state it once")
         else:
             self._units[name] = spelled
+
+    def product(self, product: str, unit: str) -> None:
+        """`product` is one of the file's own, given in `unit`."""
+        name, spelled, problem = check_product(product, unit)
+        if problem:
+            self._wrong(product, f"{product} in {unit}", *problem)
+        elif self._products.get(name, spelled) != spelled:
+            was = f"{self._products[name]}, as before"
+            self._wrong(product, unit, was, "state it once")
+        else:
+            self._products[name] = spelled
+
+    def _own_assays(self) -> tuple[str, ...]:
+        return tuple(key for key in self._units if key not in UNITS)
 
     def limit(self, assay: str, limit: Any) -> None:
         """Values of `assay` under `limit` are below detection."""
@@ -246,13 +269,15 @@ class Draft:
 
     def _known_assay(self, assay: str) -> str | None:
         name = assay.strip().lower()
-        if name in ASSAYS:
+        every = (*ASSAYS, *self._own_assays())
+        if name in every:
             return name
         self._wrong(
             assay,
             assay,
-            f"one of {', '.join(ASSAYS)}",
-            did_you_mean(assay, ASSAYS) + "name an assay that ckin knows",
+            f"one of {', '.join(every)}",
+            did_you_mean(assay, every)
+            + "name an assay that ckin knows, or state the unit of one of your own",
         )
         return None
 

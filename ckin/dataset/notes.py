@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ckin.dataset.column_map import ColumnMap
+from ckin.dataset.columns import ASSAYS
 from ckin.dataset.examined import EXAMINED
 from ckin.dataset.faults import quoted
 from ckin.dataset.header import Layout
@@ -10,6 +11,7 @@ from ckin.dataset.patients import SPLIT_INFUSION_D
 from ckin.dataset.records import Dataset, Patient, counted
 from ckin.dataset.rows import DoseRow, Rows
 from ckin.dataset.table import Line, Table
+from ckin.protocol import PRODUCTS
 
 
 def notes_on_rows(
@@ -20,6 +22,7 @@ def notes_on_rows(
     columns: ColumnMap,
     units: Mapping[str, str],
     comments: int,
+    doses: Sequence[DoseRow],
 ) -> list[str]:
     """What was said, left out and assumed of rows."""
     notes = []
@@ -38,16 +41,19 @@ def notes_on_rows(
         notes.append("no column EVID: rows with AMT above 0 are doses")
     if not layout.has("DVID") and rows.first_row:
         (assay,) = rows.first_row
-        said = "as asked" if columns.assay else "by default"
+        own = "the one whose unit is stated" if assay not in ASSAYS else "by default"
+        said = "as asked" if columns.assay else own
         notes.append(f"no column DVID: every value is {assay}, {said}")
     for name, what in (("log", "natural"), ("log10", "decimal")):
         held = [column for column in getattr(columns, name) if layout.has(column)]
         if held:
             notes.append(f"{' and '.join(held)} read as {what} logarithms, as asked")
-    if layout.has("AMT") and "AMT" not in units:
+    in_cells = not doses or any(dose.product in PRODUCTS for dose in doses)
+    if layout.has("AMT") and "AMT" not in units and in_cells:
         notes.append("AMT is taken to be in cells: no unit is stated")
-    if units.get("TIME") == "hour":
-        notes.append("TIME and II converted from hours to days")
+    if units.get("TIME", "day") != "day":
+        plural = {"min": "minutes"}.get(units["TIME"], f"{units['TIME']}s")
+        notes.append(f"TIME and II converted from {plural} to days")
     if rows.apart:
         notes.append(
             f"rows of {counted(len(rows.apart), 'patient')} are not together: "
@@ -106,7 +112,7 @@ def notes_on_patients(
     other = [
         patient
         for patient in patients
-        if patient.doses and all(dose.product != "CART" for dose in patient.doses)
+        if patient.doses and {d.product for d in patient.doses} == {"FTC"}
     ]
     if other:
         notes.append(f"no CAR-T dose of {_some(other)}: their first dose counts")

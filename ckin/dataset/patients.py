@@ -29,8 +29,6 @@ def put_together(
     records: list[Record],
     covariates: Mapping[str, float | str],
     windows: tuple[InputWindow, ...],
-    *,
-    per_kg: bool,
 ) -> Patient:
     """The patient whose rows these are.
 
@@ -39,9 +37,8 @@ def put_together(
         records: the patient's rows.
         covariates: by name.
         windows: of inputs.
-        per_kg: doses are in cells/kg, not in cells.
     """
-    doses = _doses([r for r in records if isinstance(r, DoseRow)], per_kg=per_kg)
+    doses = _doses([r for r in records if isinstance(r, DoseRow)])
     empty = Patient(
         id=patient,
         doses=doses,
@@ -148,7 +145,7 @@ def check_cycles(doses: list[DoseRow], layout: Layout, faults: Faults) -> None:
             )
 
 
-def _doses(rows: list[DoseRow], *, per_kg: bool) -> tuple[Dose, ...]:
+def _doses(rows: list[DoseRow]) -> tuple[Dose, ...]:
     """Doses by time, those of ADDL written out, each with its cycle."""
     given = sorted(
         (
@@ -179,10 +176,11 @@ def _doses(rows: list[DoseRow], *, per_kg: bool) -> tuple[Dose, ...]:
             Dose(
                 time_d,
                 row.product,
-                cells=None if per_kg else row.amount,
-                cells_per_kg=row.amount if per_kg else None,
+                cells=None if row.per_kg else row.amount,
+                cells_per_kg=row.amount if row.per_kg else None,
                 cycle=cycle,
                 duration_d=row.duration_d,
+                unit=row.unit,
             )
         )
     return tuple(doses)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ckin.dataset.at_zero import doses_at_zero
 from ckin.dataset.column_map import ColumnMap, read_side_file
 from ckin.dataset.columns import (
     ALIASES,
@@ -12,7 +13,9 @@ from ckin.dataset.columns import (
     COLUMNS,
     MONOLIX,
     UNITS,
+    check_product,
     check_unit,
+    own_assay,
     unit_key,
 )
 from ckin.dataset.covariates import check_weights, read_covariates
@@ -23,13 +26,14 @@ from ckin.dataset.header import Layout, lay_out
 from ckin.dataset.marks import check_codes, comment_rows
 from ckin.dataset.notes import notes_on_patients, notes_on_rows
 from ckin.dataset.patients import check_cycles, input_windows, put_together
-from ckin.dataset.records import Dataset
+from ckin.dataset.records import Dataset, counted
 from ckin.dataset.rows import DoseRow, EventRow, Rows
 from ckin.dataset.table import Line, Table, read_table
 from ckin.dataset.workbook import file_of
 from ckin.protocol import LYMPHODEPLETION
 
 
+_PRODUCT_COMMENT = re.compile(r"#+\s*product:?[\s,;]+(\S+?)[\s,;=]+(.+)", re.IGNORECASE)
 _UNIT_COMMENT = re.compile(r"#+\s*units?:?[\s,;]+(\S+?)[\s,;=]+(.+)", re.IGNORECASE)
 
 
@@ -65,6 +69,7 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
         raise DataError(tuple(faults))
     layout = lay_out(table, both, faults)
     units = _units(table, side, given, faults)
+    products = _products(table, both, faults)
     comments = comment_rows(table, layout, faults)
     wanted = [
         line for line in table.lines if layout.wanted(line) and line.row not in comments
@@ -72,10 +77,12 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
     check_codes(wanted, layout, faults)
     dated, date_notes = None, []
     if layout.has("DATE"):
-        dated, date_notes = days_of(wanted, layout, units.get("DATE"), faults)
+        order = units.get("DATE")
+        dated, date_notes = days_of(wanted, layout, order, faults, (*products,))
     rows = Rows(
         layout,
         units={"AMT": COLUMN_UNITS["AMT"][0]} | units,
+        products=products,
         limits=dict(both.limits),
         assay=both.assay,
         faults=faults,
@@ -86,9 +93,10 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
     covariates, covariate_notes = read_covariates(wanted, layout, rows, faults)
     _every_unit_stated(rows, layout, units, faults)
     _where_finds_rows(table, layout, wanted, faults)
+    _own_assays_occur(rows, units, faults)
     doses = [record for record in records if isinstance(record, DoseRow)]
-    if units.get("AMT") == "cells/kg":
-        check_weights(doses, covariates, layout, faults)
+    doses += (given_at_0 := doses_at_zero(wanted, layout, products, doses, faults))
+    check_weights([d for d in doses if d.per_kg], covariates, layout, faults)
     check_cycles(doses, layout, faults)
     events = [record for record in records if isinstance(record, EventRow)]
     windows = input_windows(
@@ -96,7 +104,7 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
     )
     faults.raise_any()
     of_patient: dict[str, list] = {patient: [] for patient in rows.patients}
-    for record in records:
+    for record in (*records, *given_at_0):
         of_patient[record.patient].append(record)
     patients = tuple(
         put_together(
@@ -104,7 +112,6 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
             of_patient[patient],
             covariates.get(patient, {}),
             windows.get(patient, ()),
-            per_kg=units.get("AMT") == "cells/kg",
         )
         for patient in rows.patients
     )
@@ -117,7 +124,12 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
         sha256=table.sha256,
     )
     notes += (*table.notes, *layout.notes, *date_notes)
-    notes += notes_on_rows(table, layout, rows, wanted, both, units, len(comments))
+    notes += notes_on_rows(
+        table, layout, rows, wanted, both, units, len(comments), doses
+    )
+    if given_at_0:
+        column = layout.name("DOSE_AT_0")
+        notes.append(f"{counted(len(given_at_0), 'dose')} at time 0 by column {column}")
     notes += covariate_notes
     notes += notes_on_patients(dataset, doses, layout)
     return dataclasses.replace(dataset, notes=tuple(notes))
@@ -132,7 +144,7 @@ def _units(
         match = _UNIT_COMMENT.fullmatch(text)
         if match is None:
             continue
-        key = unit_key(match[1])
+        key = unit_key(match[1]) or own_assay(match[1])
         if key is None:
             faults.add(
                 row,
@@ -167,12 +179,43 @@ def _units(
     return units
 
 
+def _products(table: Table, both: ColumnMap, faults: Faults) -> dict[str, str]:
+    """Products of the file's own, with units, from its comments and column maps."""
+    products = dict(both.products)
+    for row, text in table.comments:
+        match = _PRODUCT_COMMENT.fullmatch(text)
+        if match is None:
+            continue
+        name, unit, problem = check_product(match[1], match[2])
+        if problem is not None:
+            faults.add(row, None, f"product {match[1]} in {match[2]}", *problem)
+        elif products.setdefault(name, unit) != unit:
+            before = f"{products[name]}, as was said elsewhere"
+            fix = "find out which holds, and state that"
+            faults.add(row, None, f"{name} in {unit}", before, fix)
+    return products
+
+
+def _own_assays_occur(rows: Rows, units: Mapping[str, str], faults: Faults) -> None:
+    """Whose unit is stated and who never occurs is probably misspelt."""
+    for name in units:
+        if name not in UNITS and name not in rows.first_row:
+            found = ", ".join(rows.first_row) or "no observation"
+            faults.add(
+                None,
+                None,
+                f"a unit of {quoted(name)}, and in the file {found}",
+                f"observations of {name}, or a unit of one of {', '.join(UNITS)}",
+                did_you_mean(name, UNITS, ALIASES) + "mend or drop it",
+            )
+
+
 def _every_unit_stated(
     rows: Rows, layout: Layout, units: Mapping[str, str], faults: Faults
 ) -> None:
     for assay, row in rows.first_row.items():
         if assay not in units:
-            unit = UNITS[assay][0]
+            unit = UNITS.get(assay, ("UNIT",))[0]
             faults.add(
                 row,
                 layout.name("DVID" if layout.has("DVID") else "DV"),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from ckin.dataset.wells import Plate, Wells
 from ckin.protocol import Dose, InputWindow
+from ckin.units import conversion
 
 
 # Lymphodepletion prepares the CAR-T infusion that follows within this many days.
@@ -193,7 +194,7 @@ class Dataset:
         return dataclasses.replace(self, patients=patients, notes=notes)
 
     def in_unit(self, assay: str, unit: str) -> "Dataset":
-        """The same samples with those of `assay` in another unit: "%" or "ratio".
+        """The same samples with those of `assay` in another unit, as % for a ratio.
 
         Raises:
             ValueError: the one unit is not a multiple of the other.
@@ -201,7 +202,7 @@ class Dataset:
         given = self.units.get(assay, unit)
         if given == unit:
             return self
-        factor = {("ratio", "%"): 100.0, ("%", "ratio"): 0.01}.get((given, unit))
+        factor = conversion(given, unit)
         if factor is None:
             raise ValueError(f"{assay} in {given} cannot be told in {unit}")
 
@@ -225,6 +226,22 @@ class Dataset:
             units={**self.units, assay: unit},
             notes=(*self.notes, f"{assay}: {given} told in {unit}"),
         )
+
+    def with_baseline(self) -> "Dataset":
+        """The same patients with what was drawn before the first dose among samples.
+
+        For a model that describes that too: a drug that is not there before it is
+        given, a state at rest.
+        """
+        count = sum(len(patient.baseline) for patient in self.patients)
+        if not count:
+            return self
+        patients = tuple(
+            dataclasses.replace(p, baseline=(), samples=(*p.baseline, *p.samples))
+            for p in self.patients
+        )
+        note = f"{counted(count, 'sample')} at or before the first dose taken in"
+        return dataclasses.replace(self, patients=patients, notes=(*self.notes, note))
 
     def between_days(self, first: float, last: float, reason: str) -> "Dataset":
         """The same patients with the samples of some days after the first infusion.

@@ -11,14 +11,21 @@ from collections.abc import Callable, Mapping
 
 from ckin.dataset.cells import NO_ERROR_VALUE, parse_number, spreadsheet_error
 from ckin.dataset.checks import DOSE_COLUMNS, Checks
-from ckin.dataset.columns import ASSAYS, DEFAULT_ASSAY, LONGEST_D, OTHER_EVENTS
+from ckin.dataset.columns import (
+    ASSAYS,
+    DEFAULT_ASSAY,
+    LONGEST_D,
+    OTHER_EVENTS,
+    UNITS,
+    own_assay,
+)
 from ckin.dataset.faults import Faults, did_you_mean, quoted
 from ckin.dataset.header import Layout
 from ckin.dataset.table import Line
 from ckin.dataset.values import Values
 from ckin.dataset.wells import Wells
 from ckin.protocol import LYMPHODEPLETION, PRODUCTS
-from ckin.units import HOURS_PER_DAY
+from ckin.units import conversion
 
 
 EVIDS = {
@@ -46,6 +53,8 @@ class DoseRow:
     further: int
     every_d: float
     duration_d: float
+    unit: str = "cells"
+    per_kg: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +111,7 @@ class Rows:
 
     Args:
         units: of assays, AMT and TIME.
+        products: of one's own -> the unit of their doses.
         limits: detection limit of each assay where a row states none.
         assay: of every observation, without DVID.
         logs: column -> log or log10, where it holds logarithms.
@@ -113,6 +123,7 @@ class Rows:
         layout: Layout,
         *,
         units: dict[str, str],
+        products: Mapping[str, str],
         limits: dict[str, float],
         assay: str | None,
         faults: Faults,
@@ -122,10 +133,14 @@ class Rows:
         self._dated = dated
         self._layout = layout
         self._units = units
-        self._assay = assay or DEFAULT_ASSAY
+        self._products = products
+        self._own = tuple(key for key in units if key not in UNITS)
+        # The one assay whose unit is stated, where it is of one's own.
+        alone = self._own if len(self._own) == 1 and not {*units} & {*ASSAYS} else ()
+        self._assay = assay or next(iter(alone), DEFAULT_ASSAY)
         self._faults = faults
         self.check = Checks(layout, faults)
-        self._days = 1 / HOURS_PER_DAY if units.get("TIME") == "hour" else 1.0
+        self._days = conversion(units.get("TIME", "day"), "day") or 1.0
         self.counts: collections.Counter = collections.Counter()
         self._values = Values(self.check, units, limits, self.counts, logs or {})
         self.first_row: dict[str, int] = {}
@@ -283,7 +298,7 @@ class Rows:
         self._no_level(line)
         cycle = self.check.cycle(line)
         product = self._product(line)
-        unit = self._units["AMT"]
+        unit = self._products.get(product or "", self._units["AMT"])
         amount = self.check.needed(
             line, "AMT", f"a dose of 0 or more {unit}", least=0.0
         )
@@ -322,23 +337,31 @@ class Rows:
             further=int(further or 0),
             every_d=(every or 0.0) * self._days,
             duration_d=duration_d,
+            unit=amount_unit(unit),
+            per_kg=amount_unit(unit) != unit,
         )
 
     def _product(self, line: Line) -> str | None:
         text = self._layout.text(line, "CMT")
-        known = ", ".join(PRODUCTS)
+        every = (*PRODUCTS, *self._products)
+        known = ", ".join(every)
+        if text is None and len(self._products) == 1:
+            return next(iter(self._products))
         if text is None:
             found = "nothing" if self._layout.has("CMT") else "no column CMT"
             fix = "name the product of each dose in CMT"
             self.check.add(line, "CMT", found, f"a product: {known}", fix)
             return None
-        if text.upper() in PRODUCTS:
+        if text.upper() in every:
             return text.upper()
-        fix = did_you_mean(text, PRODUCTS) + "name the product"
+        fix = did_you_mean(text, every) + "name the product"
         if text.upper() in OTHER_EVENTS:
             fix = f"{text.upper()} is another event: EVID 2"
         elif parse_number(text)[0] is not None:
-            fix = f"{fix}, or say what {text} is: {_coded('CMT', text, 'CART')}"
+            name = every[-1] if self._products else "CART"
+            fix = f"{fix}, or say what {text} is: {_coded('CMT', text, name)}"
+        else:
+            fix = f"{fix}, or declare one of your own: --product {text.upper()}=mg"
         self.check.add(line, "CMT", quoted(text), f"a product: {known}", fix)
         return None
 
@@ -403,19 +426,28 @@ class Rows:
         if not self._layout.has("DVID"):
             return self._assay
         text = self._layout.text(line, "DVID")
-        expected = f"an assay: {', '.join(ASSAYS)}"
+        every = (*ASSAYS, *self._own)
+        expected = f"an assay: {', '.join(every)}"
         if text is None:
             self.check.add(
                 line, "DVID", "nothing", expected, "name the assay of the value"
             )
             return None
-        if text.lower() in ASSAYS:
+        if text.lower() in every:
             return text.lower()
-        fix = did_you_mean(text, ASSAYS) + "name the assay, or drop the row"
+        fix = did_you_mean(text, every) + "name the assay, or drop the row"
         if parse_number(text)[0] is not None:
-            fix = f"{fix}; or say what {text} is: {_coded('DVID', text, 'qpcr')}"
+            name = self._own[0] if self._own else "qpcr"
+            fix = f"{fix}; or say what {text} is: {_coded('DVID', text, name)}"
+        elif own_assay(text) is not None:
+            fix = f"{fix}; or declare one of your own: --unit {text.lower()}=UNIT"
         self.check.add(line, "DVID", quoted(text), expected, fix)
         return None
+
+
+def amount_unit(unit: str) -> str:
+    """The unit of a dose without "per kg of body weight"."""
+    return unit.removesuffix("/kg")
 
 
 def _coded(column: str, code: str, name: str) -> str:

@@ -29,6 +29,7 @@ def side_file_text(columns: ColumnMap) -> str:
     tables: dict[str, Mapping[str, str | float]] = {
         "columns": columns.rename,
         "units": columns.units,
+        "products": columns.products,
         "limits": columns.limits,
         "where": columns.where,
     }

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ckin.dataset.cells import parse_number
 from ckin.dataset.checks import Checks
-from ckin.dataset.columns import DEFAULT_ASSAY
+from ckin.dataset.columns import ASSAYS, DEFAULT_ASSAY
 from ckin.dataset.examined import EXAMINED
 from ckin.dataset.faults import quoted
 from ckin.dataset.table import Line
@@ -145,6 +145,9 @@ class Values:
             return None
         if value == 0 and limit is None:
             limit = self._limit_of(assay, examined)
+            if limit is None and assay is not None and assay not in ASSAYS:
+                # Of one's own: an additive error can read nothing.
+                return Measured(0.0, False, None)
             if limit is None:
                 self._check.add(
                     line,

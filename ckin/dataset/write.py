@@ -10,7 +10,7 @@ import numpy as np
 
 from ckin.dataset.cells import MISSING
 from ckin.dataset.column_map import ColumnMap
-from ckin.dataset.columns import LONGEST_D
+from ckin.dataset.columns import ASSAYS, LONGEST_D
 from ckin.dataset.conventions import CONVENTIONS, Written
 from ckin.dataset.parquet import check_pyarrow, is_parquet, write_parquet
 from ckin.dataset.records import Dataset, Patient, Sample
@@ -20,7 +20,7 @@ from ckin.dataset.side_file import (
     written_by_ckin,
 )
 from ckin.errors import InputError
-from ckin.protocol import INPUTS, LYMPHODEPLETION, Dose
+from ckin.protocol import INPUTS, LYMPHODEPLETION, PRODUCTS, Dose
 
 
 FIRST = ("ID", "TIME", "EVID", "AMT", "CMT")
@@ -135,7 +135,7 @@ def _table(
     digits: int | None,
 ) -> Written:
     """The records in ckin's own columns."""
-    per_kg = _per_kg(dataset)
+    per_kg, products = _per_kg(dataset), _own_products(dataset)
     covariates = [
         (name, isinstance(value, str))
         for patient in dataset.patients
@@ -154,7 +154,9 @@ def _table(
             raise InputError(f"two patients {patient.id!r}: number them differently")
         seen.add(patient.id)
         predicted = None if ipred is None else ipred[index]
-        rows += _rows(patient, predicted, per_kg=per_kg, digits=digits)
+        kinds = {name for name, unit in products.items() if unit.endswith("/kg")}
+        kinds |= {*PRODUCTS} if per_kg else set()
+        rows += _rows(patient, predicted, per_kg=kinds, digits=digits)
     return Written(
         names=tuple(names),
         rows=tuple(rows),
@@ -162,8 +164,13 @@ def _table(
         comments=(
             *((SYNTHETIC,) if dataset.synthetic else ()),
             *(f"# unit {key} {unit}" for key, unit in units.items()),
+            *(f"# product {name} {unit}" for name, unit in products.items()),
         ),
         columns=ColumnMap(covariates=tuple(others)),
+        own=ColumnMap(
+            units={k: unit for k, unit in dataset.units.items() if k not in ASSAYS},
+            products=products,
+        ),
     )
 
 
@@ -171,7 +178,7 @@ def _rows(
     patient: Patient,
     ipred: Sequence[float] | np.ndarray | None,
     *,
-    per_kg: bool,
+    per_kg: set[str],
     digits: int | None,
 ) -> list[dict[str, str]]:
     """Rows of one patient, by time; at one time in the order in which things happen."""
@@ -196,7 +203,11 @@ def _rows(
             row["IPRED"] = _number(ipred[index], digits)
         timed.append((sample.time_d, 4 if sample.after else 2, row))
     for dose in patient.doses:
-        amount = dose.cells_per_kg if per_kg else _cells(dose, weight, patient)
+        amount = (
+            dose.cells_per_kg
+            if dose.product in per_kg
+            else _cells(dose, weight, patient)
+        )
         row = {"EVID": "1", "AMT": _number(amount), "CMT": dose.product}
         if dose.duration_d:
             row["DUR"] = _number(dose.duration_d)
@@ -241,9 +252,27 @@ def _counted(dataset: Dataset) -> list[str]:
 
 
 def _per_kg(dataset: Dataset) -> bool:
-    """Whether the doses are per kg, every one: a file has one unit of AMT."""
-    doses = [dose for patient in dataset.patients for dose in patient.doses]
+    """Whether doses of cells are per kg, every one: a file has one unit of AMT."""
+    doses = [d for p in dataset.patients for d in p.doses if d.product in PRODUCTS]
     return bool(doses) and all(dose.cells is None for dose in doses)
+
+
+def _own_products(dataset: Dataset) -> dict[str, str]:
+    """Products of one's own, with the unit of their doses; per kg if all of them are.
+
+    Raises:
+        InputError: doses of one product in two units.
+    """
+    doses = [d for p in dataset.patients for d in p.doses if d.product not in PRODUCTS]
+    products = {}
+    for name in sorted({dose.product for dose in doses}):
+        mine = [dose for dose in doses if dose.product == name]
+        units = {dose.unit for dose in mine}
+        if len(units) > 1:
+            raise InputError(f"{name} is given in {' and '.join(sorted(units))}")
+        per_kg = all(dose.cells is None for dose in mine)
+        products[name] = units.pop() + ("/kg" if per_kg else "")
+    return products
 
 
 def _cells(dose: Dose, weight: float | str | None, patient: Patient) -> float:

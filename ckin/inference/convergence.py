@@ -27,6 +27,10 @@ KHAT_LIMIT = 0.7
 NEGLIGIBLE_SPREAD = 0.1
 
 
+# Nats by which a grid may err at the peak: OFVs are compared by units of them.
+PEAK_ERROR = 0.05
+
+
 @dataclasses.dataclass(frozen=True)
 class Verdict:
     """Whether a fit may be used.
@@ -149,6 +153,24 @@ def referee_reasons(judge: Referee, grid_error: float | None) -> tuple[str, ...]
             f"patient {judge.worst_patient}): {_finer(grid_error)}"
         )
     return tuple(reasons)
+
+
+def peak_reasons(judge: Referee, grid_error: float) -> tuple[str, ...]:
+    """What the adaptive solver says against a maximum of the likelihood.
+
+    Args:
+        judge: what it found at the peak, of the patients' modes.
+        grid_error: the error that the fit's grid was laid for, log10 units.
+    """
+    if judge.unsolved:
+        return (f"no adaptive solver solves patient {next(iter(judge.unsolved))}",)
+    if judge.max_abs_delta <= PEAK_ERROR:
+        return ()
+    return (
+        f"the log likelihood at the peak changes by {judge.max_abs_delta:.2g} when it "
+        f"is solved adaptively (limit {PEAK_ERROR:g}; most for patient "
+        f"{judge.worst_patient}): fit again with --grid-error {grid_error / 10:g}",
+    )
 
 
 def _finer(grid_error: float | None) -> str:

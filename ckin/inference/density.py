@@ -27,12 +27,13 @@ class Hyper(eqx.Module):
         centre: φ of each patient before its own variation, (patients, estimated). Where
             wells are fitted, the curves of their plates follow (`population.wells`).
         omega: between-patient SDs, shape (varying,).
-        sigma: error SD of the natural log of each assay; of a well, in cycles, last.
+        sigma: σ of each assay (error SD of the natural log, or what its law says); then
+            additive parts of combined errors; of a well, in cycles, last.
     """
 
     centre: Float[Array, "patients estimated"]
     omega: Float[Array, " varying"]
-    sigma: Float[Array, " assays"]
+    sigma: Float[Array, " errors"]
 
 
 class Density(eqx.Module):
@@ -99,7 +100,10 @@ class Density(eqx.Module):
         omega = [values[f"omega_{name}"] for name in population.vary]
         effects = jnp.stack(beta) if beta else jnp.zeros(0)
         typical_phi = population.to_phi(typical)
-        sigma = jnp.stack([values[f"sigma_{a.name}"] for a in population.assays])
+        assays, both = population.assays, population.two_part
+        names = [f"sigma_{assay.name}" for assay in assays]
+        names += [f"sigma_add_{assays[place].name}" for place in both]
+        sigma = jnp.stack([values[name] for name in names])
         centre, sigma = with_curves(
             locations(population, typical_phi, effects, self.data),
             sigma,

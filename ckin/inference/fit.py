@@ -1,4 +1,4 @@
-"""Fit a population: starts, NUTS or the Laplace approximation, referee, verdict."""
+"""Fit a population: starts, one of the engines, referee, verdict."""
 
 import inspect
 import time
@@ -13,16 +13,25 @@ import numpy as np
 import pandas as pd
 
 from ckin.dataset import Dataset
-from ckin.inference.convergence import Verdict, referee_reasons, verdict
+from ckin.errors import InputError
+from ckin.inference.convergence import (
+    Verdict,
+    peak_reasons,
+    referee_reasons,
+    verdict,
+)
 from ckin.inference.density import Density, make_density
+from ckin.inference.estimates import criteria, estimates, shrinkage
 from ckin.inference.geometry import Geometry, first_geometry, naturals
 from ckin.inference.gridding import (
+    GRID_DRAWS,
     STARTS_SHARE,
     laplace_phi,
     on_grid,
     prior_phi,
 )
 from ckin.inference.laplace import PopulationLaplace, fit_laplace
+from ckin.inference.maximum import Maximum, draws_of, maximise, start_from
 from ckin.inference.nuts import Draws, Info, joined, sample, start_chains, warm_up
 from ckin.inference.predict import sample_log_likelihoods
 from ckin.inference.referee import Referee, referee
@@ -33,14 +42,17 @@ from ckin.inference.results import (
     summarise,
     summarise_individuals,
     summarise_refereed,
+    the_fields_way,
     to_datatree,
 )
 from ckin.model import name_of
-from ckin.population import GRID_ERROR, Population, pack
+from ckin.population import GRID_ERROR, GridReport, Population, pack
 from ckin.solve import Solver
 
 
-METHODS = ("auto", "nuts", "map")
+METHODS = ("auto", "nuts", "map", "laplace", "ml")
+# What a method is called in a manifest.
+SPOKEN = {"auto": "nuts", "ml": "laplace"}
 
 # A fit that has not converged after `draws` goes on, up to this many times as many.
 MAX_BLOCKS = 4
@@ -72,11 +84,13 @@ def fit(
         population: model, assay, what is estimated and what varies.
         method: "nuts" samples the posterior; "map" gives each patient's and the
             population's mode with a Laplace approximation around it, which is quick
-            and approximate; "auto" is "nuts".
+            and approximate; "laplace" or "ml" is maximum likelihood, patients
+            integrated out by Laplace, without priors; "auto" is "nuts".
         chains: chains of NUTS, side by side.
         warmup: transitions of each chain that adapt.
-        draws: draws kept of each chain; for "map", draws of the approximation. NUTS
-            goes on to 4 times as many when it has not converged by then.
+        draws: draws kept of each chain; of the other methods, draws of the
+            approximation (of maximum likelihood: of the spread of its estimates).
+            NUTS goes on to 4 times as many when it has not converged by then.
         seed: of every random number; the same seed gives the same fit.
         solver: how to integrate.
         grid_error: error of a reading that the grid may make, log10 units; make it
@@ -89,6 +103,7 @@ def fit(
 
     Raises:
         PackError: the data do not fit the model.
+        InputError: maximum likelihood of the wells of plates.
         ValueError: unknown method, a count below 1, or a grid error that is not a
             number above 0.
     """
@@ -99,6 +114,12 @@ def fit(
             raise ValueError(f"{name}={count}: it must be at least 1")
     if not 0 < grid_error < np.inf:
         raise ValueError(f"grid_error={grid_error}: it must be a number above 0")
+    method = SPOKEN.get(method, method)
+    if method == "laplace" and dataset.plates:
+        raise InputError(
+            "maximum likelihood takes readings, not the wells of plates: fit the file "
+            "that `ckin ct` writes, or take --method nuts"
+        )
     began = time.perf_counter()
     keys = jax.random.split(jax.random.key(seed), 4)
     density = make_density(population, pack(dataset, population), solver)
@@ -118,6 +139,10 @@ def fit(
     started = time.perf_counter()
     if method == "map":
         result = _laplace_draws(density, geometry, sample_key, chains, draws)
+    elif method == "laplace":
+        seek = partial(_maximum, density, laplace, keys[3], report)
+        density, grid, maximum = seek(grid, grid_error)
+        result = _maximum_draws(maximum, sample_key, chains, draws)
     else:
         result = _nuts(density, geometry, sample_key, chains, warmup, draws, report)
     return _finish(
@@ -126,9 +151,9 @@ def fit(
         laplace,
         result,
         settings={
-            "method": "map" if method == "map" else "nuts",
+            "method": method,
             "chains": chains,
-            "warmup": 0 if method == "map" else warmup,
+            "warmup": warmup if method == "nuts" else 0,
             "draws": result.draws.u.shape[1],
             "seed": seed,
             "grid_error": grid_error,
@@ -143,9 +168,10 @@ def fit(
 
 
 class _Result(NamedTuple):
-    """Draws of either method, and how they came about."""
+    """Draws of a method, and how they came about."""
 
     draws: Draws
+    maximum: Maximum | None = None
     warmup_divergences: int = 0
     step_size: float | None = None
     leapfrogs_per_chain: int = 0
@@ -169,7 +195,11 @@ def _nuts(density, geometry, key, chains, warmup, draws, report: Report) -> _Res
         if not judged.longer_helps:
             break
     return _Result(
-        so_far, state.warmup_divergences, state.step_size, state.leapfrogs // chains
+        so_far,
+        None,
+        state.warmup_divergences,
+        state.step_size,
+        state.leapfrogs // chains,
     )
 
 
@@ -180,9 +210,39 @@ def _laplace_draws(
     dimensions = density.n_hyper + int(np.prod(density.eta_shape))
     positions = jax.random.normal(key, (chains, draws, dimensions))
     u, eta = naturals(density, geometry, positions)
-    zeros = np.zeros((chains, draws))
+    return _Result(_independent(np.asarray(u), np.asarray(eta)))
+
+
+def _independent(u: np.ndarray, eta: np.ndarray) -> Draws:
+    zeros = np.zeros(u.shape[:2])
     info = Info(zeros + 1.0, zeros > 0, zeros.astype(int), zeros, zeros)
-    return _Result(Draws(np.asarray(u), np.asarray(eta), info))
+    return Draws(u, eta, info)
+
+
+def _maximum(
+    density: Density,
+    laplace: PopulationLaplace,
+    key,
+    report: Report,
+    grid: GridReport | None,
+    grid_error: float,
+) -> tuple[Density, GridReport | None, Maximum]:
+    """Maximum likelihood, on a grid that serves where it is."""
+    told = partial(report, "maximum likelihood")
+    found = maximise(density, laplace, key, told)
+    if grid is None:
+        return density, grid, found
+    u, eta = draws_of(found, key, (1, GRID_DRAWS))
+    likely = jax.vmap(density.patient_phi)(jnp.asarray(u[0]), jnp.asarray(eta[0]))
+    density, grid = on_grid(density, likely, grid_error)
+    again = start_from(found, laplace)
+    return density, grid, maximise(density, again, key, told)
+
+
+def _maximum_draws(maximum: Maximum, key, chains: int, draws: int) -> _Result:
+    """Draws of the estimates' spread and of patients around their modes."""
+    u, eta = draws_of(maximum, key, (chains, draws))
+    return _Result(_independent(u, eta), maximum)
 
 
 def _finish(
@@ -203,16 +263,27 @@ def _finish(
         sample_log_likelihoods(density, jnp.asarray(flat_u), jnp.asarray(flat_eta)),
     )
     began = time.perf_counter()
-    judge = referee(
-        density,
-        flat_u,
-        flat_eta,
-        fitted=(likelihood, solved),
-        report=partial(report, "referee"),
-    )
+    mode_u, mode_eta = laplace.u, laplace.maps.eta
+    if result.maximum is None:
+        judged_draws, known = (flat_u, flat_eta), (likelihood, solved)
+    else:
+        # A number that people compare is judged where it is, at the peak.
+        mode_u, mode_eta = jnp.asarray(result.maximum.u), result.maximum.modes.eta
+        judged_draws, known = (mode_u[None], mode_eta[None]), None
+    told = partial(report, "referee")
+    judge = referee(density, *judged_draws, fitted=known, report=told)
     seconds = {**seconds, "referee": time.perf_counter() - began}
     report("summaries", 0, 1)
     summary, table = summarise(density, u)
+    middle = (flat_u.mean(axis=0), flat_eta.mean(axis=0))
+    shrunk = shrinkage(
+        density, *(middle if settings["method"] == "nuts" else (mode_u, mode_eta))
+    )
+    summary = the_fields_way(
+        summary,
+        shrunk,
+        None if result.maximum is None else estimates(density, result.maximum),
+    )
     judged = _verdict(density, laplace, result, table, solved, judge, settings)
     manifest = {
         "converged": judged.converged,
@@ -224,6 +295,7 @@ def _finish(
         "warmup_divergences": result.warmup_divergences,
         "khat": judge.khat if np.isfinite(judge.khat) else None,
         "referee": judge.told(),
+        **_likelihood(density, result.maximum),
         **_failures(density, solved, judge),
         "leapfrogs_per_chain": result.leapfrogs_per_chain,
         "step_size": result.step_size,
@@ -236,7 +308,7 @@ def _finish(
         "environment": environment(),
     }
     label = "SYNTHETIC DATA, not patients" if dataset.synthetic else "data as given"
-    stats = {"lp": info.lp} if settings["method"] == "map" else info._asdict()
+    stats = info._asdict() if settings["method"] == "nuts" else {"lp": info.lp}
     tree = to_datatree(
         density,
         u,
@@ -250,17 +322,28 @@ def _finish(
         posterior=tree,
         summary=summary,
         individual=summarise_individuals(
-            density, u, eta, density.patient_phi(laplace.u, laplace.maps.eta)
+            density, u, eta, density.patient_phi(mode_u, mode_eta)
         ),
         verdict=judged,
         manifest=manifest,
         u=u,
         eta=eta,
         referee=judge,
-        refereed=summarise_refereed(density, u, judge),
+        # Weights are of draws.
+        refereed=None if result.maximum else summarise_refereed(density, u, judge),
     )
     report("summaries", 1, 1)
     return finished
+
+
+def _likelihood(density: Density, maximum: Maximum | None) -> dict[str, object]:
+    """Log likelihood and criteria of a maximum likelihood fit, for the manifest."""
+    if maximum is None:
+        return {}
+    return {
+        "likelihood": criteria(density, maximum).told(),
+        "at_zero": list(maximum.at_zero),
+    }
 
 
 def _described(density: Density) -> dict[str, object]:
@@ -323,6 +406,12 @@ def _verdict(
     unsolved = int((~solved).sum())
     if settings["method"] == "map":
         judged = _laplace_verdict(laplace, unsolved)
+    elif result.maximum is not None:
+        # Draws only show the spread of the estimates: where those far out cannot be
+        # solved, the peak is none the worse.
+        reasons = result.maximum.reasons
+        reasons += peak_reasons(judge, settings["grid_error"])
+        return Verdict(not reasons, reasons)
     else:
         info = result.draws.info
         judged = verdict(

@@ -30,11 +30,12 @@ from ckin.population import (
     Packed,
     Population,
     by_sample,
+    completed,
     log_readings,
     reading_log_likelihoods,
 )
 from ckin.population.model import patient_phi
-from ckin.population.wells import change_by_curves, read_by_curves, wells_assay
+from ckin.population.wells import change_by_curves, wells_assay
 
 
 CANDIDATES = 48
@@ -55,7 +56,7 @@ class Quadratics(eqx.Module):
 
     Attributes:
         phi: φ at the expansion point.
-        log_sigma: log σ of each assay there.
+        log_sigma: log of σ there, all of `Hyper.sigma`.
         value: log likelihood there.
         gradient: of the readings of each assay, in φ.
         stiffness: likewise.
@@ -94,10 +95,10 @@ class PatientMaps(eqx.Module):
 def patient_log_likelihoods(
     density: Density,
     phi: Float[Array, "patients estimated"],
-    sigma: Float[Array, "*#patients assays"],
+    sigma: Float[Array, "*#patients errors"],
 ) -> Float[Array, " patients"]:
     """Log likelihood of each patient; -inf with zero gradient if it is not solved."""
-    data = read_by_curves(density.data, phi, sigma)
+    data = completed(density.population, density.data, phi, sigma)
     prediction, solved = log_readings(density.population, phi, data, density.solver)
     each = reading_log_likelihoods(
         density.population, prediction, data, by_sample(sigma, data.which)
@@ -106,7 +107,7 @@ def patient_log_likelihoods(
     return jnp.where(solved, total, -jnp.inf)
 
 
-def _log_posteriors(density: Density, hyper: Hyper, eta: Array) -> Array:
+def log_posteriors(density: Density, hyper: Hyper, eta: Array) -> Array:
     """Log posterior of each patient given the population, up to a constant."""
     phi = patient_phi(density.population, hyper.centre, hyper.omega, eta)
     likelihood = patient_log_likelihoods(density, phi, hyper.sigma)
@@ -117,7 +118,7 @@ def _log_posteriors(density: Density, hyper: Hyper, eta: Array) -> Array:
 def best_candidates(density: Density, hyper: Hyper, key: Array) -> Array:
     """For each patient the best of `CANDIDATES` draws of η, zero among them."""
     draws = jax.random.normal(key, (CANDIDATES, *density.eta_shape)).at[0].set(0.0)
-    scores = lax.map(lambda eta: _log_posteriors(density, hyper, eta), draws)
+    scores = lax.map(lambda eta: log_posteriors(density, hyper, eta), draws)
     return draws[jnp.argmax(scores, axis=0), jnp.arange(scores.shape[1])]
 
 
@@ -135,7 +136,7 @@ def patient_maps(density: Density, hyper: Hyper, start: Array) -> PatientMaps:
     optimiser = optax.chain(optax.zero_nans(), optax.adam(schedule))
 
     def loss(eta):
-        scores = _log_posteriors(density, hyper, eta)
+        scores = log_posteriors(density, hyper, eta)
         return -jnp.sum(jnp.where(jnp.isfinite(scores), scores, 0.0)), scores
 
     def step(carry, _):
@@ -176,7 +177,7 @@ def quadratics(
         log_sigma: log of the error SDs there.
         widths: one-SD steps of φ as columns.
     """
-    data = read_by_curves(density.data, phi, jnp.exp(log_sigma))
+    data = completed(density.population, density.data, phi, jnp.exp(log_sigma))
     readings, jacobian, good = _linearised(density, phi, widths)
     data = eqx.tree_at(lambda d: d.present, data, data.present & good[:, None])
     if data.standards is not None:
@@ -212,6 +213,12 @@ def quadratics(
         gradient = gradient.at[:, reader, size:].set(of_curves[:, size:])
         gradient_sigma = gradient_sigma.at[:, -1].set(of_tau)
         stiffness_sigma = stiffness_sigma.at[:, -1].set(bend)
+    for column in range(len(density.population.two_part)):
+        place = len(density.population.assays) + column
+        of_part, bend = _of_additive(density, phi, log_sigma, readings, place)
+        solved = jnp.where(good, 1.0, 0.0)
+        gradient_sigma = gradient_sigma.at[:, place].set(solved * of_part)
+        stiffness_sigma = stiffness_sigma.at[:, place].set(solved * bend)
     return Quadratics(
         phi=phi,
         log_sigma=log_sigma,
@@ -258,7 +265,7 @@ def _of_curves(density: Density, phi: Array, log_sigma: Array, readings: Array):
 
     def total(phi, log_tau):
         sigma = jnp.exp(log_sigma.at[:, -1].set(log_tau))
-        data = read_by_curves(density.data, phi, sigma)
+        data = completed(density.population, density.data, phi, sigma)
         each = by_sample(sigma, data.which)
         return jnp.sum(
             reading_log_likelihoods(density.population, readings, data, each)
@@ -268,6 +275,25 @@ def _of_curves(density: Density, phi: Array, log_sigma: Array, readings: Array):
     of_tau = lambda log_tau: jax.grad(total, 1)(phi, log_tau)
     slope, change = jax.jvp(of_tau, (log_tau,), (jnp.ones_like(log_tau),))
     return jax.grad(total)(phi, log_tau), slope, jnp.maximum(-change, 0.0)
+
+
+def _of_additive(
+    density: Density, phi: Array, log_sigma: Array, readings: Array, place: int
+) -> tuple[Array, Array]:
+    """What readings say of the log of an additive part: slope, and minus curvature."""
+
+    def total(log_part):
+        sigma = jnp.exp(log_sigma.at[:, place].set(log_part))
+        data = completed(density.population, density.data, phi, sigma)
+        each = by_sample(sigma, data.which)
+        return jnp.sum(
+            reading_log_likelihoods(density.population, readings, data, each)
+        )
+
+    log_part = log_sigma[:, place]
+    slope, change = jax.jvp(jax.grad(total), (log_part,), (jnp.ones_like(log_part),))
+    # A step of more than 2 in the logarithm is too far for any quadratic.
+    return slope, jnp.maximum(-change, 0.5 * jnp.abs(slope))
 
 
 def _laws(population: Population, data: Packed, readings: Array, log_sigma: Array):
@@ -302,4 +328,9 @@ def _laws(population: Population, data: Packed, readings: Array, log_sigma: Arra
     far = jnp.where(data.below, gap < -jnp.exp(log_sigma), jnp.abs(gap) > 1e-3)
     far = far & jnp.asarray(heavy)[data.which]
     weight = jnp.where(far, pull / jnp.where(far, gap, 1.0), weight)
+    for place, assay in enumerate(population.assays):
+        known = assay.error.information(readings, jnp.exp(log_sigma), data.sampled)
+        if known is not None:
+            mine = (data.which == place) & ~data.below
+            weight = jnp.where(mine, known, weight)
     return each(readings, log_sigma), pull, weight, *slope_and_stiffness(1)

@@ -12,12 +12,13 @@ from ckin.inference.density import Density
 from ckin.population import (
     Packed,
     Population,
+    additive_parts,
     by_sample,
+    completed,
     log_readings,
     reading_log_likelihoods,
 )
-from ckin.population.wells import read_by_curves
-from ckin.solve import Solver, make_grids
+from ckin.solve import Solver, make_grids, paces_of
 
 
 # Draws behind a band: its 5% and 95% edges are then good to a few percent of its width.
@@ -44,9 +45,13 @@ def _read_at(
     time_d: Float[Array, "patients times"],
     assay: int = 0,
 ) -> Packed:
-    """The same patients read by one assay at other times, whatever was read of them."""
+    """The same patients read by one assay at other times, whatever was read of them.
+
+    Steps are as long as those of the grid that they were fitted on.
+    """
     before = jnp.zeros(time_d.shape, bool)
-    grid = make_grids(population.model, data.events, time_d, before)
+    paces = paces_of(data.grid) if population.on_grid else None
+    grid = make_grids(population.model, data.events, time_d, before, paces)
     which = jnp.full(time_d.shape, assay)
     return eqx.tree_at(
         lambda d: (d.time_d, d.after, d.grid, d.which),
@@ -135,10 +140,15 @@ def population_curve(
     eta_key, noise_key = jax.random.split(key)
     eta = jax.random.normal(eta_key, (u.shape[0], *density.eta_shape))
     curves = _log_curves(density, u, eta, time_d, assay)
-    sigma = jax.vmap(lambda u: density.hyper(u).sigma[assay])(u)
-    noisy = density.population.assays[assay].draw(
-        noise_key, curves, sigma[:, None, None], _usual(density.data, assay)
+    population = density.population
+    sigma = jax.vmap(lambda u: density.hyper(u).sigma)(u)[:, None, None]
+    usual = eqx.tree_at(
+        lambda s: s.additive,
+        _usual(density.data, assay),
+        additive_parts(population, sigma)[..., assay],
+        is_leaf=lambda x: x is None,
     )
+    noisy = population.assays[assay].draw(noise_key, curves, sigma[..., assay], usual)
     return _quantiles(np.asarray(noisy).reshape(-1, len(time_d)), axis=0)
 
 
@@ -157,7 +167,7 @@ def sample_log_likelihoods(
     def one_draw(draw):
         u, eta = draw
         hyper, phi = density.hyper(u), density.patient_phi(u, eta)
-        data = read_by_curves(density.data, phi, hyper.sigma)
+        data = completed(density.population, density.data, phi, hyper.sigma)
         prediction, solved = log_readings(density.population, phi, data, density.solver)
         sigma = by_sample(hyper.sigma, data.which)
         each = reading_log_likelihoods(density.population, prediction, data, sigma)

@@ -91,22 +91,25 @@ def derived_draws(density: Density, u: np.ndarray) -> dict[str, np.ndarray]:
     """What follows from the draws: ω as CV%, and the typical patient's numbers.
 
     The CV of a log-normal parameter is √(exp ω² - 1); a fraction is close to
-    log-normal when it is small, and is given so too.
+    log-normal when it is small, and is given so too. Of a normal one it is ω over the
+    typical value.
     """
-    population = density.population
+    each = jax.vmap(jax.vmap(lambda u: derived_from(density, u)))(jnp.asarray(u))
+    return {name: np.asarray(values) for name, values in each.items()}
 
-    def one(u):
-        values = density.constrain(u)
-        typical = {name: values[name] for name in population.estimate}
-        derived = dict(population.model.with_values(**typical).derived())
-        for name in population.vary:
-            omega = values[f"omega_{name}"]
-            derived[f"cv_pct_{name}"] = 100.0 * jnp.sqrt(jnp.expm1(omega**2))
-        return derived
 
-    return {
-        k: np.asarray(v) for k, v in jax.vmap(jax.vmap(one))(jnp.asarray(u)).items()
-    }
+def derived_from(density: Density, u: Array) -> dict[str, Array]:
+    """What follows from one set of population parameters; see `derived_draws`."""
+    population, values = density.population, density.constrain(u)
+    typical = {name: values[name] for name in population.estimate}
+    derived = dict(population.model.with_values(**typical).derived())
+    for name in population.vary:
+        omega = values[f"omega_{name}"]
+        share = jnp.sqrt(jnp.expm1(omega**2))
+        if population.info[name].scale == "identity":
+            share = omega / jnp.abs(values[name])
+        derived[f"cv_pct_{name}"] = 100.0 * share
+    return derived
 
 
 def individual_draws(
@@ -224,6 +227,37 @@ def summarise(density: Density, u: np.ndarray) -> tuple[pd.DataFrame, pd.DataFra
     return pd.DataFrame(rows), table.loc[list(sampled)]
 
 
+def the_fields_way(
+    summary: pd.DataFrame,
+    shrunk: Mapping[str, float],
+    estimates: pd.DataFrame | None,
+) -> pd.DataFrame:
+    """The summary with what tables of population analyses have.
+
+    Args:
+        summary: from `summarise`.
+        shrunk: shrinkage in %, by parameter.
+        estimates: `estimate` and `se` of maximum likelihood, by parameter.
+
+    Returns:
+        The same rows; with `estimate` and `se` after `unit`, where there are any (of
+        derived numbers the median and the SD of the draws), and at the end `rse_pct`,
+        the SD or SE in % of the mean or estimate, and `shrinkage_pct`.
+    """
+    names = summary["parameter"].tolist()
+    table, centre, spread = summary.copy(), summary["mean"], summary["sd"]
+    if estimates is not None:
+        known = estimates.reindex(names).reset_index(drop=True)
+        own = pd.Series([name in estimates.index for name in names])
+        centre = known["estimate"].where(own, summary["q50"])
+        spread = known["se"].where(own, spread)
+        table.insert(2, "estimate", centre)
+        table.insert(3, "se", spread)
+    table["rse_pct"] = 100.0 * spread / centre.abs().where(centre != 0)
+    table["shrinkage_pct"] = [shrunk.get(name, np.nan) for name in names]
+    return table
+
+
 def summarise_refereed(
     density: Density, u: np.ndarray, judge: Referee
 ) -> pd.DataFrame | None:
@@ -279,7 +313,10 @@ def _units(density: Density) -> dict[str, str]:
         units[f"cv_pct_{name}"] = "%"
     for effect in population.covariates:
         units[effect.name] = "1"
-    units |= {f"sigma_{assay.name}": "SD of log" for assay in population.assays}
+    for assay in population.assays:
+        own = population.model.units[assay.quantity]
+        units[f"sigma_{assay.name}"] = assay.error.sigma_unit or own
+        units[f"sigma_add_{assay.name}"] = own
     units |= curve_units(density.data.standards)
     return units
 

@@ -10,13 +10,19 @@ data. Figures of synthetic data say so across the top.
 """
 
 from ckin.plot.calendar import dose_calendar
-from ckin.plot.figures import ftc_doses, individual_fits, population_band
+from ckin.plot.figures import (
+    POSTERIOR_WORDS,
+    ftc_doses,
+    individual_fits,
+    population_band,
+)
 from ckin.plot.page import FIGURES, SYNTHETIC, save
 from ckin.plot.panel import Curves
 
 
 __all__ = [
     "FIGURES",
+    "POSTERIOR_WORDS",
     "SYNTHETIC",
     "Curves",
     "dose_calendar",

@@ -36,6 +36,10 @@ DOSE_COLOURS = {
 }
 
 
+# What the middle and the band of a curve are called, of a posterior.
+POSTERIOR_WORDS = ("posterior median", "credible band")
+
+
 @matplotlib.rc_context(STYLE)
 def individual_fits(
     dataset: Dataset,
@@ -44,6 +48,7 @@ def individual_fits(
     *,
     title: str,
     per_page: int = 12,
+    words: tuple[str, str] = POSTERIOR_WORDS,
     logged_floor: float | None = None,
 ) -> list[Figure]:
     """Each patient's samples over the patient's own posterior: a panel each, in pages.
@@ -54,6 +59,7 @@ def individual_fits(
         curves: posterior band by patient. A patient without one is drawn without.
         title: of every page.
         per_page: panels on a page, four in a row.
+        words: what the middle and the band of a curve are called.
         logged_floor: where the data start on the logarithmic axis; by default half
             the smallest detection limit.
     """
@@ -72,8 +78,8 @@ def individual_fits(
         everything,
         strip,
         colour=BLUE,
-        middle="posterior median",
-        band=f"{_level(curves.values())} credible band",
+        middle=words[0],
+        band=f"{_level(curves.values())} {words[1]}",
     )
     pages = [patients[at : at + per_page] for at in range(0, len(patients), per_page)]
     fullest = max(map(len, pages), default=1)
@@ -252,7 +258,8 @@ def _time_axis(
 
 def _label(dataset: Dataset, assay: str) -> str:
     label = ASSAY_LABELS.get(assay, assay)
-    return f"{label}, {dataset.units[assay]}" if assay == "bcrabl" else label
+    tell = assay == "bcrabl" or assay not in ASSAY_LABELS
+    return f"{label}, {dataset.units[assay]}" if tell else label
 
 
 def _level(curves: Iterable[Curves]) -> str:

@@ -6,7 +6,9 @@ model `population_model` joins the two; every engine takes its density from ther
 """
 
 from ckin.population.model import CensoredReading as CensoredReading
+from ckin.population.model import additive_parts as additive_parts
 from ckin.population.model import by_sample as by_sample
+from ckin.population.model import completed as completed
 from ckin.population.model import log_readings as log_readings
 from ckin.population.model import of_its_assay as of_its_assay
 from ckin.population.model import population_model as population_model

@@ -2,9 +2,10 @@
 
 Sites: each estimated parameter by its own name (typical value, its own unit),
 `omega_NAME` (between-patient SD on the φ scale), `beta_PARAMETER_COLUMN`,
-`sigma_ASSAY` (error SD of the natural log), `eta` (patients × varying parameters,
-standard normal) and each assay itself (natural log of its readings, masked where the
-sample is another's). Wells of plates add the curves (`population.wells`).
+`sigma_ASSAY` (error SD of the natural log, or what the law of the assay says),
+`sigma_add_ASSAY` (additive part of a combined error), `eta` (patients × varying
+parameters, standard normal) and each assay itself (natural log of its readings, masked
+where the sample is another's). Wells of plates add the curves (`population.wells`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import cast
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
@@ -107,9 +109,10 @@ def log_readings(
 
     The readings of a patient who was not solved are 0, with a gradient of 0. On the
     grid they can be differentiated in reverse mode, unless the solver is for forward
-    mode (`Solver.forward`).
+    mode (`Solver.forward`) or `smooth`, for both.
     """
-    backward = solver is None or not (solver.forward or solver.method is not None)
+    solver = Solver() if solver is None else solver
+    backward = solver.method is None and not (solver.forward or solver.smooth)
 
     def each(phi, known, events, grid, time_d, after, which):
         whole = (population, solver, known, events, grid, time_d, after, which)
@@ -174,6 +177,40 @@ def reading_log_likelihoods(
         for assay in population.assays
     ]
     return jnp.where(data.present, of_its_assay(each, data.which), 0.0)
+
+
+def completed(
+    population: Population,
+    data: Packed,
+    phi: Float[Array, "patients phi"],
+    sigma: Float[Array, "*#patients errors"],
+) -> Packed:
+    """Data with what their error laws take from φ and σ: curves, additive parts.
+
+    Args:
+        population: says which assays there are.
+        data: the cohort.
+        phi: of every patient.
+        sigma: as `Hyper.sigma`, for all or of each patient.
+    """
+    data = read_by_curves(data, phi, sigma)
+    if not population.two_part:
+        return data
+    each = by_sample(additive_parts(population, sigma), data.which)
+    return eqx.tree_at(
+        lambda d: d.sampled.additive, data, each, is_leaf=lambda x: x is None
+    )
+
+
+def additive_parts(
+    population: Population, sigma: Float[Array, "*batch errors"]
+) -> Float[Array, "*batch assays"]:
+    """Additive part of the error of each assay; 1 where it has none."""
+    n, places = len(population.assays), population.two_part
+    parts = jnp.ones((*sigma.shape[:-1], n))
+    return parts.at[..., np.array(places, dtype=int)].set(
+        sigma[..., n : n + len(places)]
+    )
 
 
 def by_sample(
@@ -286,6 +323,13 @@ def population_model(
         numpyro.sample(f"sigma_{assay.name}", assay.sigma_prior)
         for assay in population.assays
     ]
+    sigmas += [
+        numpyro.sample(
+            f"sigma_add_{population.assays[place].name}",
+            population.assays[place].additive_prior,
+        )
+        for place in population.two_part
+    ]
     curves = sample_curves(data.standards)
     shape = (data.n_patients, len(population.vary))
     eta = numpyro.sample("eta", dist.Normal().expand(shape).to_event(2))
@@ -301,10 +345,15 @@ def population_model(
     centre, sigma = with_curves(centre, jnp.stack(sigmas), curves, data.standards)
     phi = patient_phi(population, centre, spread, cast(Array, eta))
     log_prediction, solved = log_readings(population, phi, data, solver)
-    data = read_by_curves(data, phi, sigma)
-    for index, (assay, sigma) in enumerate(zip(population.assays, sigmas, strict=True)):
+    data = completed(population, data, phi, sigma)
+    for index, assay in enumerate(population.assays):
         readings = CensoredReading(
-            assay, log_prediction, sigma, data.below, solved[:, None], data.sampled
+            assay,
+            log_prediction,
+            sigmas[index],
+            data.below,
+            solved[:, None],
+            data.sampled,
         )
         with numpyro.handlers.mask(mask=data.present & (data.which == index)):
             numpyro.sample(

@@ -12,17 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from ckin._types import Array, Bool, Float, Int
-from ckin.assay import WELLS, Assay, Sampled
+from ckin.assay import FLOOR, WELLS, Assay, Sampled
 from ckin.ct import Standards
 from ckin.ct.likelihood import pack_standards
 from ckin.dataset import Dataset, Patient, Sample
 from ckin.dataset.examined import counts_per
 from ckin.errors import InputError
-from ckin.model import name_of, parameters
+from ckin.model import AbstractModel, name_of, parameters, states
 from ckin.population.padded_wells import packed_wells
 from ckin.population.specification import Population
-from ckin.protocol import EventTable, event_table, stack_events
+from ckin.protocol import PRODUCTS, Dose, EventTable, event_table, stack_events
 from ckin.solve import Grid, make_grids
+from ckin.units import canonical_unit, conversion
 
 
 class PackError(InputError):
@@ -38,7 +39,8 @@ class Packed(eqx.Module):
         grid: steps that hold them and the samples, padded.
         time_d: sample times, days, shape (patients, samples), padded with the last.
         after: sample drawn after the dose given at the same time.
-        log_value: natural log of the reading; of the limit where `below`.
+        log_value: natural log of the reading (of `FLOOR` where it is 0); of the limit
+            where `below`.
         below: sample below its detection limit.
         present: False where the row is padding.
         which: assay of each sample, by its place in the population's assays.
@@ -120,7 +122,7 @@ def _check_assay(assay: Assay, dataset: Dataset, population: Population) -> None
             f"{dataset.path} has no {assay.name} sample after the first infusion; "
             f"its assays are {', '.join(dataset.assays) or 'none'}"
         )
-    unit = population.model.units[assay.quantity]
+    unit = canonical_unit(population.model.units[assay.quantity])
     given = dataset.units.get(assay.name, unit)
     if given != unit:
         raise PackError(
@@ -135,6 +137,8 @@ def _samples(patient: Patient, population: Population) -> dict[str, np.ndarray]:
     names = [assay.name for assay in assays]
     rows = [sample for sample in patient.samples if sample.assay in names]
     which = [names.index(row.assay) for row in rows]
+    for row, index in zip(rows, which, strict=True):
+        _check_zero(patient, row, assays[index])
     sampled = [
         _sampled(patient, row, assays[index], units[assays[index].quantity])
         for row, index in zip(rows, which, strict=True)
@@ -145,10 +149,21 @@ def _samples(patient: Patient, population: Population) -> dict[str, np.ndarray]:
         "partitions": np.array([parts for _, parts in sampled], dtype=float),
         "time_d": np.array([row.time_d for row in rows], dtype=float),
         "after": np.array([row.after for row in rows], dtype=bool),
-        "log_value": np.log([row.value for row in rows]),
+        "log_value": np.log([max(row.value, FLOOR) for row in rows]),
         "below": np.array([row.below for row in rows], dtype=bool),
         "present": np.ones(len(rows), dtype=bool),
     }
+
+
+def _check_zero(patient: Patient, row: Sample, assay: Assay) -> None:
+    if row.value > 0 or assay.error.takes_zero:
+        return
+    raise PackError(
+        f"row {row.row}, patient {patient.id}: {row.assay} is 0, which has no "
+        f"logarithm, and the error law {assay.error.name} is of the logarithm; say "
+        f"which limit it is below (--limit {row.assay}=NUMBER), or take --error "
+        f"{row.assay}=additive"
+    )
 
 
 def _sampled(
@@ -184,6 +199,12 @@ def _check_doses(patient: Patient, population: Population) -> None:
             f"patient {patient.id} has no dose records, and {name_of(model)} needs "
             f"the cells given of {', '.join(model.receives)}; add dose rows (EVID=1)"
         )
+    own = {dose.product for dose in patient.doses} - {*PRODUCTS}
+    if model.receives and own and not own & {*model.receives}:
+        raise PackError(
+            f"patient {patient.id} is given {', '.join(sorted(own))}, and "
+            f"{name_of(model)} receives {', '.join(model.receives)}; call both the same"
+        )
     cycles = sorted({sample.cycle for sample in patient.samples})
     if model.one_course and len(cycles) > 1:
         raise PackError(
@@ -192,9 +213,40 @@ def _check_doses(patient: Patient, population: Population) -> None:
         )
 
 
+def _in_units_of(model: AbstractModel, patient: Patient) -> tuple[Dose, ...]:
+    """The patient's doses, those of one's own in the unit of the state they enter."""
+    return tuple(
+        dose
+        if dose.product in PRODUCTS or dose.product not in model.receives
+        else _in_unit(model, patient, dose)
+        for dose in patient.doses
+    )
+
+
+def _in_unit(model: AbstractModel, patient: Patient, dose: Dose) -> Dose:
+    name = model.receives[dose.product]
+    wanted = states(model)[name].unit
+    factor = conversion(dose.unit, wanted)
+    if factor is None:
+        raise PackError(
+            f"patient {patient.id}: {dose.product} is given in {dose.unit}, and enters "
+            f"{name} of {name_of(model)}, which is in {wanted}; mend one of the units"
+        )
+    told = {
+        field: None if amount is None else factor * amount
+        for field, amount in (
+            ("cells", dose.cells),
+            ("cells_per_kg", dose.cells_per_kg),
+        )
+    }
+    return dataclasses.replace(dose, unit=wanted, **told)
+
+
 def _events(patient: Patient, population: Population) -> EventTable:
+    model = population.model
     return event_table(
-        patient.doses,
+        _in_units_of(model, patient),
+        products=tuple(dict.fromkeys([*PRODUCTS, *model.receives])),
         weight_kg=float(patient.covariates.get("WT", np.nan)),
         lymphodepletion_d=patient.lymphodepletion_d,
         windows=patient.windows,

@@ -109,6 +109,11 @@ class Population(eqx.Module):
         return assay
 
     @property
+    def two_part(self) -> tuple[int, ...]:
+        """Places of the assays whose error has an additive part beside σ."""
+        return tuple(i for i, a in enumerate(self.assays) if a.error.has_additive)
+
+    @property
     def info(self) -> dict[str, ParameterInfo]:
         """Information of the estimated parameters, in order."""
         known = _informed(self.model, self.priors)
@@ -241,6 +246,7 @@ def population(
     for each in assays:
         if each.quantity not in model.units:
             able = [name for name, a in ASSAYS.items() if a().quantity in model.units]
+            able += model.assays
             raise InputError(
                 f"assay {each.name}: {name_of(model)} does not describe "
                 f"{each.quantity}; it has {', '.join(model.units)}, for the assays "

@@ -35,11 +35,13 @@ class Dose:
 
     Attributes:
         time_d: days from the first infusion.
-        product: a key of `PRODUCTS`.
-        cells: cells given; exactly one of `cells` and `cells_per_kg`.
-        cells_per_kg: cells per kg of body weight.
+        product: a key of `PRODUCTS`, or a name of one's own.
+        cells: cells given, or the amount in `unit`; exactly one of this and
+            `cells_per_kg`.
+        cells_per_kg: cells, or the amount in `unit`, per kg of body weight.
         cycle: cycle (occasion) of the dose, from 1.
         duration_d: days over which the cells run in at a constant rate; 0: at once.
+        unit: what the product is counted in; anything but cells is of one's own.
     """
 
     time_d: float
@@ -48,17 +50,23 @@ class Dose:
     cells_per_kg: float | None = None
     cycle: int = 1
     duration_d: float = 0.0
+    unit: str = "cells"
 
     def __post_init__(self):
-        if self.product not in PRODUCTS:
+        if self.product not in PRODUCTS and self.unit == "cells":
             known = ", ".join(PRODUCTS)
-            raise ValueError(f"unknown product {self.product!r}; ckin knows {known}")
+            raise ValueError(
+                f"unknown product {self.product!r}; ckin knows {known}, and others in "
+                "a unit of their own (unit=)"
+            )
         if (self.cells is None) == (self.cells_per_kg is None):
             raise ValueError("give a dose either as cells or as cells_per_kg")
         amount = self.cells if self.cells is not None else self.cells_per_kg
         assert amount is not None  # exactly one was given
         if not (np.isfinite(amount) and amount >= 0):
-            raise ValueError(f"a dose of {amount} cells is not a number of cells")
+            raise ValueError(
+                f"a dose of {amount} {self.unit} is not a number of {self.unit}"
+            )
         if not np.isfinite(self.time_d):
             raise ValueError(f"a dose at day {self.time_d} is not at any time")
         if not (np.isfinite(self.duration_d) and self.duration_d >= 0):
@@ -81,7 +89,7 @@ class Dose:
             raise InputError(
                 f"a dose of {self.cells_per_kg:g} {self.product}/kg at time "
                 f"{self.time_d:g} d, and a body weight of {weight_kg} kg: give the "
-                "weight (WT), or the dose in cells"
+                f"weight (WT), or the dose in {self.unit}"
             )
         return float(total_cells(self.cells_per_kg, weight_kg))
 

@@ -57,6 +57,7 @@ def event_table(
     windows: Iterable[InputWindow] = (),
     inputs: Mapping[str, float] | None = None,
     resets_d: Sequence[float] = (),
+    products: Sequence[str] = tuple(PRODUCTS),
 ) -> EventTable:
     """Events of one patient, from doses, lymphodepletion days and input windows.
 
@@ -72,6 +73,7 @@ def event_table(
             windows of inputs that are not in it are passed over.
         resets_d: days on which the patient is as before the first event again, before
             anything given then. What is running in stops.
+        products: columns of the table; doses of others are passed over.
 
     Raises:
         ValueError: a window with a slope overlaps another of the same input.
@@ -79,7 +81,7 @@ def event_table(
     usual = dict(inputs or {})
     windows = [window for window in windows if window.name in usual]
     _check_slopes(windows)
-    each = [(dose, dose.total(weight_kg)) for dose in doses]
+    each = [(d, d.total(weight_kg)) for d in doses if d.product in products]
     # A dose of no cells is no dose: it does not begin a course either.
     given = [(dose, cells) for dose, cells in each if cells > 0]
     # So short a time that a float cannot tell start from stop is no time.
@@ -96,8 +98,8 @@ def event_table(
     # A patient without any event still has a start to integrate from.
     time_d = np.array(sorted(moments) or [0.0])
     row_of = {moment: row for row, moment in enumerate(time_d.tolist())}
-    cells, rate = np.zeros((2, time_d.size, len(PRODUCTS)))
-    column_of = {product: column for column, product in enumerate(PRODUCTS)}
+    cells, rate = np.zeros((2, time_d.size, len(products)))
+    column_of = {product: column for column, product in enumerate(products)}
     for dose, amount in at_once:
         cells[row_of[dose.time_d], column_of[dose.product]] += amount
     for dose, amount, stop_d in running:
@@ -111,7 +113,7 @@ def event_table(
         cells=cells,
         lymphodepletion=np.isin(time_d, list(lymphodepletion_d)).astype(float),
         level=level,
-        products=tuple(PRODUCTS),
+        products=tuple(products),
         inputs=tuple(usual),
         rate=rate if running else None,
         slope=slope if slope.any() else None,

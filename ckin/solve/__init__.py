@@ -13,6 +13,7 @@ from ckin.solve.grid import Grid as Grid
 from ckin.solve.grid import Pace as Pace
 from ckin.solve.grid import make_grid as make_grid
 from ckin.solve.grid import make_grids as make_grids
+from ckin.solve.grid import paces_of as paces_of
 from ckin.solve.grid import pad_grid as pad_grid
 from ckin.solve.moments import arriving as arriving
 from ckin.solve.moments import lagged as lagged

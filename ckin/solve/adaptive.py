@@ -10,6 +10,8 @@ input belongs to exactly one piece. A sample at the time of an event is taken be
 the event unless it is marked `after`.
 """
 
+import dataclasses
+from functools import partial
 from typing import Any
 
 import diffrax as dfx
@@ -25,7 +27,7 @@ from ckin.protocol import EventTable
 from ckin.solve.given import Given, after_event, first_state, rows_of, slope_after
 from ckin.solve.grid import Grid
 from ckin.solve.moments import as_the_model_sees
-from ckin.solve.walk import walk_grid
+from ckin.solve.walk import walk_grid, walk_grid_smoothly
 
 
 # A qPCR error is about 0.5 on the log scale and a NUTS gradient wants about 1e-6.
@@ -47,6 +49,8 @@ class Solver(eqx.Module):
         adjoint: diffrax adjoint; the default is for reverse mode, and
             `diffrax.ForwardMode()` for forward mode, on the grid as well.
         first_step_d: first step tried in every piece, days.
+        smooth: trajectories may be differentiated more than once, and in forward mode:
+            slower in reverse mode, and what was not solved has a gradient of NaN.
     """
 
     method: dfx.AbstractSolver | None = None
@@ -55,6 +59,11 @@ class Solver(eqx.Module):
     max_steps: int = eqx.field(static=True, default=MAX_STEPS)
     adjoint: dfx.AbstractAdjoint = dfx.RecursiveCheckpointAdjoint()
     first_step_d: float = 1e-3
+    smooth: bool = eqx.field(static=True, default=False)
+
+    def smoothly(self) -> "Solver":
+        """The same, of trajectories that may be differentiated at will."""
+        return dataclasses.replace(self, smooth=True, adjoint=dfx.DirectAdjoint())
 
     @property
     def forward(self) -> bool:
@@ -106,7 +115,10 @@ def solve(
         if exact is not None:
             return Trajectory(time_d, exact, jnp.array(True))
         if grid is not None and not model.switch_times():
-            return Trajectory(time_d, *walk_grid(model, grid, forward=solver.forward))
+            walk = walk_grid_smoothly if solver.smooth else walk_grid
+            if solver.forward:
+                walk = partial(walk_grid, forward=True)
+            return Trajectory(time_d, *walk(model, grid))
     after = jnp.zeros(time_d.shape, bool) if after is None else jnp.asarray(after)
     return _walk(model, events, time_d, after, solver)
 

@@ -67,6 +67,20 @@ def usual_pace(event_d: np.ndarray) -> Pace:
     return Pace(knots, 1.0 / np.array([longest for _, longest in STEPS])[which])
 
 
+def paces_of(grid: "Grid") -> list[Pace]:
+    """The pace of each patient of a batch: as long as the steps there are, anywhere."""
+    paces = []
+    for start, length in zip(
+        np.asarray(grid.start_d), np.asarray(grid.length_d), strict=True
+    ):
+        real = length > 0
+        if real.any():
+            paces.append(Pace(start[real], 1.0 / length[real]))
+        else:
+            paces.append(usual_pace(np.unique(start)))
+    return paces
+
+
 class Grid(eqx.Module):
     """Steps of one patient (or a batch: a leading axis). Every step starts by giving.
 

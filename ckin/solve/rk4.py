@@ -26,6 +26,9 @@ class RK4(dfx.AbstractSolver):
     stable while step × rate < 2.78.
     """
 
+    # Stages in a loop whatever the size of the system, for who differentiates often.
+    rolled: bool = False
+
     term_structure: ClassVar = dfx.ODETerm
     interpolation_cls: ClassVar = dfx.LocalLinearInterpolation
 
@@ -41,7 +44,7 @@ class RK4(dfx.AbstractSolver):
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         """One step; see `diffrax.AbstractSolver.step`."""
         del solver_state, made_jump
-        small = len(jax.tree.leaves(y0)) <= UNROLLED_STATES
+        small = len(jax.tree.leaves(y0)) <= UNROLLED_STATES and not self.rolled
         advance = _unrolled if small else _rolled
         h = terms.contr(t0, t1)
         y1 = advance(lambda t, y: terms.vf(t, y, args), t0, h, y0)

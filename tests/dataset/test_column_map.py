@@ -129,9 +129,9 @@ def test_every_wrong_option_is_told_at_once():
     assert [fault.file for fault in error.value.faults] == [
         "--map",
         "--map",
+        "--unit",
         "--where",
         "--limit",
-        "--unit",
     ]
 
 

@@ -23,11 +23,11 @@ def read(number: int, folder: Path):
 
 
 def test_the_page_has_its_examples():
-    assert len(EXAMPLES) == PAGE.count("```csv") == 5
+    assert len(EXAMPLES) == PAGE.count("```csv") == 6
     assert sum(bool(side) for _, side in EXAMPLES) == PAGE.count("```toml") == 3
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(6))
 def test_an_example_is_read_and_can_be_written(number, tmp_path):
     dataset = read(number, tmp_path)
     assert all(patient.samples for patient in dataset.patients)
@@ -46,7 +46,7 @@ def test_what_the_examples_say_is_what_the_page_says(tmp_path):
             (s.assay, round(s.time_d, 4), round(s.value, 2), s.below)
             for s in read(number, tmp_path).patients[0].samples
         ]
-        for number in range(5)
+        for number in range(6)
         if not (tmp_path / "trial.toml").unlink(missing_ok=True)
     ]
     assert samples == [
@@ -56,6 +56,8 @@ def test_what_the_examples_say_is_what_the_page_says(tmp_path):
             ("qpcr", 28.0, 15.0, True),
             ("bcrabl", 28.0, 0.0, True),
         ],
+        # A quarter of an hour, and 67 minutes; what was drawn at the dose is set aside.
+        [("conc", 0.0104, 2.84, False), ("conc", 0.0467, 10.5, False)],
         [("qpcr", 7.0, 1200.0, False), ("qpcr", 28.0, 25.0, True)],
         # On the day of the dose, after it; a week less 90 minutes; noon.
         [

@@ -111,7 +111,7 @@ def test_the_four_files_are_written_with_their_columns(folder, fitted):
     summary = pd.read_csv(folder / "summary.csv")
     assert list(summary.columns) == [
         *("parameter", "unit", "mean", "sd", "q05", "q50", "q95"),
-        *("r_hat", "ess_bulk", "ess_tail"),
+        *("r_hat", "ess_bulk", "ess_tail", "rse_pct", "shrinkage_pct"),
     ]
     assert set(fitted.density.names) < set(summary["parameter"])
     assert set(PHASES.model.derived_units) < set(summary["parameter"])

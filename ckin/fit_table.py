@@ -1,0 +1,95 @@
+"""A fit as the terminal shows it: the verdict first, then the table and the referee."""
+
+from pathlib import Path
+
+from rich.table import Table
+
+from ckin.terminal import out, say_notes, say_synthetic
+
+
+def print_fit(result, folder: Path) -> None:
+    """Verdict first, then the summary."""
+    if result.verdict.converged:
+        out.print("[bold green]converged[/bold green]")
+    else:
+        out.print("[bold red]DID NOT CONVERGE: do not use these numbers[/bold red]")
+        for reason in result.verdict.reasons:
+            out.print(f"  - {reason}", markup=False)
+    say_synthetic(bool(result.manifest["synthetic_data"]))
+    method = {
+        "map": "Laplace approximation around the mode",
+        "laplace": "maximum likelihood, patients integrated out by Laplace",
+        "nuts": f"NUTS, {result.manifest['chains']} x {result.manifest['draws']} draws",
+    }[result.manifest["method"]]
+    say_notes(result.manifest["data"]["notes"])
+    table = Table(
+        title=f"{result.manifest['model']}: {method}; "
+        f"{result.manifest['patients']} patients, {result.manifest['samples']} samples,"
+        f" {result.manifest['samples_below_limit']} below limit (M3)",
+        title_justify="left",
+    )
+    for column in ("parameter", "unit"):
+        table.add_column(column, no_wrap=True)
+    ways = dict.fromkeys(("q05", "q50", "q95"), ".4g") | {"r_hat": ".3f"}
+    ways |= {"ess_bulk": ".0f", "rse_pct": ".1f", "shrinkage_pct": ".1f"}
+    if result.manifest["method"] == "laplace":
+        ways = {
+            "estimate": ".4g",
+            "se": ".3g",
+            "rse_pct": ".1f",
+            "shrinkage_pct": ".1f",
+        }
+    for column in ways:
+        table.add_column(column.replace("_pct", "%"), justify="right")
+    for row in result.summary.to_dict("records"):
+        cells = [
+            "" if row[key] != row[key] else f"{row[key]:{way}}"
+            for key, way in ways.items()
+        ]
+        table.add_row(row["parameter"], row["unit"], *cells)
+    out.print(table)
+    for line in _likelihood_lines(result.manifest):
+        out.print(line, markup=False)
+    out.print(_referee_line(result.referee), markup=False)
+    out.print(f"written: {folder}", markup=False)
+
+
+def _likelihood_lines(manifest) -> list[str]:
+    """Log likelihood and criteria of maximum likelihood; ω that came out as none."""
+    if "likelihood" not in manifest:
+        return []
+    found = manifest["likelihood"]
+    lines = [
+        f"log likelihood {found['log_likelihood']:.4f}, OFV {found['ofv']:.3f} "
+        f"({found['ofv_without_constants']:.3f} without constants, as NONMEM), "
+        f"AIC {found['aic']:.3f}, BIC {found['bic']:.3f} "
+        f"({found['parameters']} parameters, {found['readings']} readings)"
+    ]
+    if found["log_likelihood_by_quadrature"] is not None:
+        lines.append(
+            f"log likelihood by quadrature at the same estimates: "
+            f"{found['log_likelihood_by_quadrature']:.4f}"
+        )
+    if manifest["at_zero"]:
+        lines.append(
+            f"{', '.join(manifest['at_zero'])}: best at 0; as far as these data tell, "
+            "patients do not differ there"
+        )
+    return lines
+
+
+def _referee_line(judge) -> str:
+    """What the adaptive solver says of the draws, in one line."""
+    if judge.method == "closed form":
+        return "referee: none needed, the model is a formula"
+    if len(judge.rows) == 1:
+        return (
+            "referee: solved adaptively, the log likelihood of the patients' modes "
+            f"changes by {judge.max_abs_delta:.2g}"
+        )
+    return (
+        f"referee: {len(judge.rows)} draws solved again adaptively, "
+        f"k-hat {judge.khat:.2f}, log densities change by up to "
+        f"{judge.max_abs_delta:.2g} (most for patient {judge.worst_patient}), "
+        f"weights worth {judge.ess:.0f} draws"
+    )
