@@ -133,6 +133,7 @@ def metrics(
     where: Where = [],
     limit: Limit = [],
     unit: Unit = [],
+    product: Product = [],
 ) -> None:
     """Cmax, AUC, half-lives, persistence: of a data file or of a fit's posterior."""
     from ckin.courses import tabulate
@@ -140,7 +141,9 @@ def metrics(
     from ckin.listing import listing
 
     with explained():
-        columns = ColumnMap.from_options(map=map, where=where, limit=limit, unit=unit)
+        columns = ColumnMap.from_options(
+            map=map, where=where, limit=limit, unit=unit, product=product
+        )
         found = tabulate(data, columns, assay=assay, by=by, blq=blq)
         out.print(listing(found))
         if out_file is not None:
