@@ -39,6 +39,8 @@ COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY)
 MOST_BANDS = 4
 # Decades that a panel shows under its highest median.
 DECADES = 5.0
+# Ratios from end to end of an axis from which on ticks next to 1 would touch it.
+WIDE = 8.0
 # Inches.
 LEFT, RIGHT, TAPE, LINE, GAP = 0.9, 0.25, 0.3, 0.19, 0.75
 CHARACTERS_PER_INCH = 14.5
@@ -152,7 +154,11 @@ def forest(
                 axes.plot([row["low"], row["high"]], [y, y], color=BLUE, lw=1.5)
             axes.plot(row["value"], y, "o", color=BLUE, ms=5)
         if ratio:
-            _ratio_axis(axes.xaxis, *axes.get_xlim())
+            names = ("low", "high", "patient_low", "patient_high")
+            ends = [row[name] for row in each for name in names]
+            ends = [end for end in ends if np.isfinite(end) and end > 0]
+            low, high = min([1.0, *ends]), max([1.0, *ends])
+            _ratio_axis(axes.xaxis, low / 1.1, high * 1.1)
         unit = "ratio" if ratio else f"difference, {each[0]['unit']}"
         axes.set_xlabel(unit if each[0]["unit"] != "1" or ratio else "difference")
         axes.set_title(endpoint, loc="left")
@@ -349,6 +355,8 @@ def _ratio_axis(axis: Axis, low: float, high: float) -> None:
     between = (0.6, 0.7, 0.9, 0.95, 1.05, 1.1, 1.5)
     low, high = max(low, 0.008), min(high, 120.0)
     ticks = [tick for tick in known if low <= tick <= high]
+    if high / low > WIDE:
+        ticks = [tick for tick in ticks if tick not in (0.8, 1.25)]
     if len(ticks) < 3:
         ticks = sorted({*ticks, *(t for t in between if low <= t <= high)})
     scale, limit = axis.axes.set_xscale, axis.axes.set_xlim
