@@ -29,7 +29,7 @@ def test_files_hold_what_is_said(report):
     parameters = pd.read_csv(folder / "parameters.csv").set_index("parameter")
     # A year of samples and 10 patients: the terminal slope is the last to be known.
     errors = parameters["se_readings"].to_dict()
-    assert errors["beta"] > errors["alpha"]
+    assert float(errors["beta"]) > float(errors["alpha"])
     contraction = parameters["contraction"].to_numpy(float)
     assert np.all((contraction >= 0.0) & (contraction <= 1.0))
     days = pd.read_csv(folder / "days.csv")
