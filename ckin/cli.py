@@ -19,6 +19,7 @@ from ckin import (
     library_commands,
     runtime,
     scenario_commands,
+    schedule_commands,
 )
 from ckin.errors import InputError
 from ckin.options import (
@@ -55,6 +56,7 @@ app.add_typer(laboratory.commands)
 app.add_typer(filing.commands)
 app.add_typer(design_commands.commands)
 app.add_typer(scenario_commands.commands)
+app.add_typer(schedule_commands.commands)
 
 Model = Annotated[str, typer.Option(help="Name (see `ckin models`) or a .py file.")]
 Set = Annotated[
