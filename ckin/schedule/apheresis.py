@@ -245,13 +245,12 @@ def draw_yields(key: Array, apheresis: Apheresis, n: int) -> Yields:
 def typical_yields(apheresis: Apheresis) -> Yields:
     """One patient at every median."""
     zero = jnp.zeros(1)
-    return Yields(
-        apheresis.collected.at(zero),
-        {
-            product: math.prod(spread.at(zero) for spread in making.parts.values())
-            for product, making in apheresis.making.items()
-        },
-    )
+    per_cell = {}
+    for product, making in apheresis.making.items():
+        per_cell[product] = jnp.ones(1)
+        for spread in making.parts.values():
+            per_cell[product] = per_cell[product] * spread.at(zero)
+    return Yields(apheresis.collected.at(zero), per_cell)
 
 
 def _number(name: str) -> int:

@@ -1,4 +1,4 @@
-"""Protocols beside each other by what they take of one apheresis, as rows and as CSV."""
+"""Protocols by what they take of one apheresis: rows, and the same as CSV."""
 
 import csv
 import dataclasses
