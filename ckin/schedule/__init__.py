@@ -17,3 +17,14 @@ from ckin.schedule.apheresis import typical_yields as typical_yields
 from ckin.schedule.apheresis_rows import ScheduleRow as ScheduleRow
 from ckin.schedule.apheresis_rows import schedule_rows as schedule_rows
 from ckin.schedule.apheresis_rows import write_schedules as write_schedules
+from ckin.schedule.follow import Area as Area
+from ckin.schedule.follow import DaysAbove as DaysAbove
+from ckin.schedule.follow import Last as Last
+from ckin.schedule.follow import Measure as Measure
+from ckin.schedule.follow import SmoothMax as SmoothMax
+from ckin.schedule.follow import follow as follow
+from ckin.schedule.space import Budget as Budget
+from ckin.schedule.space import Infusions as Infusions
+from ckin.schedule.space import Space as Space
+from ckin.schedule.space import apheresis_budget as apheresis_budget
+from ckin.schedule.space import cells_budget as cells_budget
