@@ -28,3 +28,17 @@ from ckin.schedule.space import Infusions as Infusions
 from ckin.schedule.space import Space as Space
 from ckin.schedule.space import apheresis_budget as apheresis_budget
 from ckin.schedule.space import cells_budget as cells_budget
+from ckin.schedule.optimise import Best as Best
+from ckin.schedule.optimise import Cap as Cap
+from ckin.schedule.optimise import CapCheck as CapCheck
+from ckin.schedule.optimise import Goal as Goal
+from ckin.schedule.optimise import Question as Question
+from ckin.schedule.optimise import lattice as lattice
+from ckin.schedule.optimise import optimise as optimise
+from ckin.schedule.optimise import peaks as peaks
+from ckin.schedule.optimise import question as question
+from ckin.schedule.optimise import values as values
+from ckin.schedule.optimise import worth as worth
+from ckin.schedule.optimise import worth_and_slope as worth_and_slope
+from ckin.schedule.people import people_of as people_of
+from ckin.schedule.people import prior_people as prior_people

@@ -81,10 +81,14 @@ class Budget:
     total: float
     price: Mapping[str, float]
 
+    def __hash__(self) -> int:
+        """A space is part of a compiled program, and its budget with it."""
+        return hash((self.total, *sorted(self.price.items())))
+
     def cost(self, plan: Protocol, weight_kg: float) -> float:
         """Of all infusions of a protocol."""
         cells = demand(plan, weight_kg)
-        return sum(self.price.get(name, 0.0) * n for name, n in cells.items())
+        return sum((self.price.get(name, 0.0) * n for name, n in cells.items()), 0.0)
 
 
 def cells_budget(product: str, cells: float) -> Budget:

@@ -1,8 +1,6 @@
 """Numbers of a course, and their derivatives by the time and the size of a dose."""
 
 import functools
-from typing import ClassVar, NamedTuple
-
 import diffrax as dfx
 import equinox as eqx
 import jax
@@ -10,49 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ckin._types import Scalar
-from ckin.model import AbstractModel, parameter, state
 from ckin.protocol import Dose, event_table
 from ckin.schedule.follow import Area, DaysAbove, Last, SmoothMax, follow, from_day
 from ckin.solve import Solver, solve, with_doses
-from toys import TOY, Hunt, made
+from linear import DECAY, Decay, LateDecay
+from toys import Hunt, made
 
 
 # The error of the solves that are compared is smaller than what is asked for.
 TIGHT = Solver(rtol=1e-11, atol=1e-11, adjoint=dfx.ForwardMode())
 END_D = 20.0
-DECAY = 0.3
 FTC = 1
-
-
-class Cells(NamedTuple):
-    given: Scalar = state("cells", "CAR-T given")
-    fed: Scalar = state("cells", "FTC given")
-
-
-class Decay(AbstractModel):
-    """Linear: cells are lost at one rate, so everything is known on paper."""
-
-    rate: Scalar = parameter(DECAY, unit="1/day", doc="loss", source=TOY)
-    lag: Scalar = parameter(0.0, unit="day", doc="until FTC arrive", source=TOY)
-
-    State: ClassVar = Cells
-    units: ClassVar = {"fed": "cells", "given": "cells"}
-    receives: ClassVar = {"CART": "given", "FTC": "fed"}
-    reference: ClassVar = TOY
-
-    def initial(self):
-        return Cells(jnp.zeros(()), jnp.zeros(()))
-
-    def vector_field(self, t, y, inputs):
-        return Cells(-self.rate * y.given, -self.rate * y.fed)
-
-    def quantities(self, y):
-        return {"fed": y.fed, "given": y.given}
-
-
-class LateDecay(Decay):
-    lags: ClassVar = {"FTC": "lag"}
 
 
 FIRST = event_table([Dose(0.0, "CART", cells=1e3)], weight_kg=60.0)
