@@ -11,10 +11,10 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ckin.models.feeding_szcart01 import SETTINGS
 
 from ckin.assay import qpcr
 from ckin.library import load_model, load_protocol
-from ckin.models.feeding_szcart01 import SETTINGS
 from ckin.population import population
 from ckin.schedule import (
     Apheresis,

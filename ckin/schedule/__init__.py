@@ -23,11 +23,6 @@ from ckin.schedule.follow import Last as Last
 from ckin.schedule.follow import Measure as Measure
 from ckin.schedule.follow import SmoothMax as SmoothMax
 from ckin.schedule.follow import follow as follow
-from ckin.schedule.space import Budget as Budget
-from ckin.schedule.space import Infusions as Infusions
-from ckin.schedule.space import Space as Space
-from ckin.schedule.space import apheresis_budget as apheresis_budget
-from ckin.schedule.space import cells_budget as cells_budget
 from ckin.schedule.optimise import Best as Best
 from ckin.schedule.optimise import Cap as Cap
 from ckin.schedule.optimise import CapCheck as CapCheck
@@ -40,5 +35,12 @@ from ckin.schedule.optimise import question as question
 from ckin.schedule.optimise import values as values
 from ckin.schedule.optimise import worth as worth
 from ckin.schedule.optimise import worth_and_slope as worth_and_slope
+from ckin.schedule.patient import PatientDraws as PatientDraws
+from ckin.schedule.patient import patient_draws as patient_draws
 from ckin.schedule.people import people_of as people_of
 from ckin.schedule.people import prior_people as prior_people
+from ckin.schedule.space import Budget as Budget
+from ckin.schedule.space import Infusions as Infusions
+from ckin.schedule.space import Space as Space
+from ckin.schedule.space import apheresis_budget as apheresis_budget
+from ckin.schedule.space import cells_budget as cells_budget

@@ -288,7 +288,10 @@ def follow(
 
 
 def from_day(
-    people: AbstractModel, events: EventTable, day_d: float, solver: Solver | None = None
+    people: AbstractModel,
+    events: EventTable,
+    day_d: float,
+    solver: Solver | None = None,
 ) -> tuple[Any, EventTable, Array]:
     """What is the same for every schedule, solved once: the course before `day_d`.
 

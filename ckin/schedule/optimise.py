@@ -74,12 +74,15 @@ class Goal:
         measures: by name.
         until_d: day of the course, from its first infusion, on which it ends.
         caps: maxima to stay below.
+        toll: utility that a cell/kg of what is open costs, whoever the patient is: what
+            cells are worth that are kept for later.
     """
 
     utility: Callable[[Mapping[str, Array]], Array]
     measures: Mapping[str, Measure]
     until_d: float
     caps: tuple[Cap, ...] = ()
+    toll: float = 0.0
 
 
 class Question(eqx.Module):
@@ -135,7 +138,9 @@ def question(
     wanted = [m.quantity for m in goal.measures.values()]
     for name in (*wanted, *(cap.quantity for cap in goal.caps)):
         if name not in people.units:
-            raise InputError(f"no quantity {name!r}; there are {', '.join(people.units)}")
+            raise InputError(
+                f"no quantity {name!r}; there are {', '.join(people.units)}"
+            )
     for choice in space.choices:
         if choice.product not in people.receives:
             raise InputError(f"{choice}: the model does not receive {choice.product}")
@@ -154,7 +159,7 @@ def question(
 def worth(
     asked: Question, time_d: Float[Array, " slots"], cells: Float[Array, " slots"]
 ) -> tuple[Array, Bool[Array, " people"]]:
-    """Expected utility of one schedule less what soft caps take, and who was solved.
+    """Expected utility of one schedule less toll and soft caps, and who was solved.
 
     Patients who could not be solved are left out of the mean.
 
@@ -185,7 +190,8 @@ def worth(
     each, ok = eqx.filter_vmap(one)(asked.people, asked.begun)
     ok = ok & asked.ok
     count = jnp.maximum(jnp.sum(ok), 1)
-    return jnp.sum(jnp.where(ok, each, 0.0)) / count, ok
+    mean = jnp.sum(jnp.where(ok, each, 0.0)) / count
+    return mean - asked.goal.toll * jnp.sum(cells), ok
 
 
 def _soft(cap: Cap) -> SmoothMax:
@@ -463,9 +469,7 @@ def peaks(
     return highest, ok & asked.ok
 
 
-def lattice(
-    space: Space, levels: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray]:
+def lattice(space: Space, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """Every feasible schedule of whole days at these doses: what a grid would try.
 
     Args:

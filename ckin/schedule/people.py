@@ -4,6 +4,8 @@ Each is a model of its own; a batch of them is one model whose parameters have a
 axis. The same draws serve every schedule (common random numbers).
 """
 
+from collections.abc import Mapping
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -39,10 +41,18 @@ def prior_people(key: Array, population: Population, n: int) -> AbstractModel:
 
 
 def people_of(
-    population: Population, phi: Float[Array, "people estimated"]
+    population: Population,
+    phi: Float[Array, "people estimated"],
+    known: Mapping[str, Array] | None = None,
 ) -> AbstractModel:
-    """Patients by their transformed parameters, such as draws of a posterior."""
-    one = lambda own: population.patient_model(own, {})
+    """Patients by their transformed parameters, such as draws of a posterior.
+
+    Args:
+        population: what the parameters are.
+        phi: of each patient.
+        known: parameters that data gave (weight), the same for all.
+    """
+    one = lambda own: population.patient_model(own, known or {})
     batch = eqx.filter_vmap(one)(phi)
     n = phi.shape[0]
     # What no draw changes has a leading axis too, so that it is one model.
@@ -51,9 +61,11 @@ def people_of(
     )
     like = one(phi[0])
     return jax.tree.map(
-        lambda new, old: new
-        if eqx.is_array(new) and new.shape == (n, *jnp.shape(old))
-        else widen(new, old),
+        lambda new, old: (
+            new
+            if eqx.is_array(new) and new.shape == (n, *jnp.shape(old))
+            else widen(new, old)
+        ),
         batch,
         like,
     )

@@ -130,8 +130,8 @@ class Space:
     """A protocol with infusions that are open.
 
     Attributes:
-        plan: what is given besides. Its own infusions of the products and cycles that
-            are open are passed over.
+        plan: what is given besides. Its own infusions of what is open, on days that
+            are open, are passed over.
         choices: what is open.
         budget: of everything together, or `None`.
         weight_kg: body weight.
@@ -165,9 +165,15 @@ class Space:
     @property
     def base(self) -> Protocol:
         """The protocol without the infusions that are open."""
-        given = {(choice.product, choice.cycle) for choice in self.choices}
-        doses = tuple(d for d in self.plan.doses if (d.product, d.cycle) not in given)
+        doses = tuple(d for d in self.plan.doses if not self._is_open(d))
         return dataclasses.replace(self.plan, doses=doses)
+
+    def _is_open(self, dose: Dose) -> bool:
+        return any(
+            (choice.product, choice.cycle) == (dose.product, dose.cycle)
+            and choice.from_day <= self.plan.day_of(dose) <= choice.to_day
+            for choice in self.choices
+        )
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -181,7 +187,10 @@ class Space:
     @property
     def begins_d(self) -> float:
         """Day of the course, from its first infusion, before which all is fixed."""
-        return min(self.plan.day1_d[choice.cycle - 1] for choice in self.choices)
+        return min(
+            self.plan.day1_d[choice.cycle - 1] + time_of_day(choice.from_day)
+            for choice in self.choices
+        )
 
     @property
     def size(self) -> int:
@@ -210,7 +219,9 @@ class Space:
         if choice.product not in PRODUCTS:
             raise InputError(f"{choice}: products are {', '.join(PRODUCTS)}")
         if not 1 <= choice.cycle <= self.plan.cycles:
-            raise InputError(f"{choice}: {self.plan.name} has {self.plan.cycles} cycles")
+            raise InputError(
+                f"{choice}: {self.plan.name} has {self.plan.cycles} cycles"
+            )
         if choice.n < 1 or choice.apart_d < 1 or choice.from_day < 1:
             raise InputError(f"{choice}: n, apart_d and from_day are from 1")
         if choice.open_days < 0:
@@ -396,19 +407,22 @@ class Space:
             cost = self.budget.cost(plan, self.weight_kg)
             if cost > self.budget.total * (1.0 + ROUNDING):
                 found.append(f"costs {cost:.6g}, more than {self.budget.total:.6g}")
-        opened = {(choice.product, choice.cycle) for choice in self.choices}
-        fixed = tuple(d for d in plan.doses if (d.product, d.cycle) not in opened)
+        fixed = tuple(d for d in plan.doses if not self._is_open(d))
         if fixed != self.base.doses:
             found.append("changes what is not open")
         for choice in self.choices:
-            found += [f"{choice}: {fault}" for fault in self._choice_faults(choice, plan)]
+            found += [
+                f"{choice}: {fault}" for fault in self._choice_faults(choice, plan)
+            ]
         return tuple(found)
 
     def _choice_faults(self, choice: Infusions, plan: Protocol) -> list[str]:
         mine = [
             d
             for d in plan.doses
-            if d.product == choice.product and d.cycle == choice.cycle
+            if d.product == choice.product
+            and d.cycle == choice.cycle
+            and self._is_open(d)
         ]
         found = []
         if len(mine) > choice.n:
@@ -422,14 +436,16 @@ class Space:
             low, high = choice.least * (1 - ROUNDING), choice.most * (1 + ROUNDING)
             if not low <= amount <= high:
                 found.append(f"{amount:.6g} cells/kg on day {day}")
-            if not choice.from_day <= day <= choice.to_day:
-                found.append(f"day {day}")
             after_h = (dose.time_d - min(cart, default=-math.inf)) * HOURS_PER_DAY
             if _feeds(choice) and after_h < FTC_AFTER_CART_H - HOUR_ROUNDING:
                 found.append(f"day {day} is {after_h:.3g} h after CAR-T, less than 2 h")
             if dose.time_d >= self._next_begins_d(choice.cycle):
                 found.append(f"day {day} is not within the cycle")
-        near = [b - a for a, b in zip(days, days[1:], strict=False) if b - a < choice.apart_d]
+        near = [
+            b - a
+            for a, b in zip(days, days[1:], strict=False)
+            if b - a < choice.apart_d
+        ]
         found += [f"{gap} d apart, less than {choice.apart_d}" for gap in near]
         return found
 

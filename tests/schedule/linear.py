@@ -3,10 +3,10 @@
 from typing import ClassVar, NamedTuple
 
 import jax.numpy as jnp
+from toys import TOY
 
 from ckin._types import Scalar
 from ckin.model import AbstractModel, parameter, state
-from toys import TOY
 
 
 DECAY = 0.3

@@ -1,18 +1,19 @@
 """Numbers of a course, and their derivatives by the time and the size of a dose."""
 
 import functools
+
 import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from linear import DECAY, Decay, LateDecay
+from toys import Hunt, made
 
 from ckin.protocol import Dose, event_table
 from ckin.schedule.follow import Area, DaysAbove, Last, SmoothMax, follow, from_day
 from ckin.solve import Solver, solve, with_doses
-from linear import DECAY, Decay, LateDecay
-from toys import Hunt, made
 
 
 # The error of the solves that are compared is smaller than what is asked for.
@@ -126,9 +127,7 @@ def test_measures_are_what_they_are_called():
 
 def test_an_area_does_not_jump_where_a_dose_passes_a_whole_day():
     run = compiled(Hunt, None)
-    before, at, after = (
-        run(7.0 + by, 200.0)["area"][0] for by in (-1e-7, 0.0, 1e-7)
-    )
+    before, at, after = (run(7.0 + by, 200.0)["area"][0] for by in (-1e-7, 0.0, 1e-7))
     assert before == pytest.approx(at, rel=1e-6)
     assert after == pytest.approx(at, rel=1e-6)
 

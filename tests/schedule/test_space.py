@@ -159,7 +159,7 @@ BROKEN = {
         [Dose(56.01, "FTC", cells_per_kg=1e6, cycle=2)],
         "0.24 h after CAR-T",
     ),
-    "too late": ([Dose(90.0, "FTC", cells_per_kg=1e6, cycle=2)], "day 35"),
+    "too late": ([Dose(90.0, "FTC", cells_per_kg=1e6, cycle=2)], "what is not open"),
     "too much": ([Dose(60.0, "FTC", cells_per_kg=5.1e6, cycle=2)], "5.1e+06 cells/kg"),
     "too dear": (
         [Dose(t, "FTC", cells_per_kg=4e6, cycle=2) for t in (60.0, 63.0)],
@@ -204,6 +204,14 @@ def test_a_space_that_cannot_be_is_refused(case):
     choices, words = WRONG[case]
     with pytest.raises(InputError, match=words):
         Space(TRIAL, tuple(choices), cells_budget("FTC", 3.6e8))
+
+
+def test_infusions_on_days_that_are_not_open_stay():
+    later = Space(TRIAL, (replace(FTC, n=1, from_day=8, to_day=8),))
+    kept = [d for d in later.base.doses if d.product == "FTC"]
+    assert [later.plan.day_of(d) for d in kept] == [1]
+    assert later.begins_d == 63.0
+    assert later.faults(TRIAL) == ()
 
 
 def test_ftc_wait_for_a_cart_that_comes_later():
