@@ -11,7 +11,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ckin.models.feeding_szcart01 import SETTINGS
+from ckin.models.feeding_szcart01 import SETTINGS  # pyright: ignore[reportMissingImports]
 
 from ckin.assay import qpcr
 from ckin.library import load_model, load_protocol

@@ -12,7 +12,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ckin.models.feeding_szcart01 import SETTINGS
+from ckin.models.feeding_szcart01 import SETTINGS  # pyright: ignore[reportMissingImports]
 
 from ckin.assay import qpcr
 from ckin.cohort import simulate, virtual_patients

@@ -45,7 +45,7 @@ SLOW = pytest.param(TIGHT, id="adaptive", marks=pytest.mark.slow)
 
 @functools.cache
 def compiled(cls, solver):
-    """Derivatives of every measure by (day, cells), and the measures, in one program."""
+    """Every measure and its derivatives by (day, cells), in one program."""
     measures = ON_PAPER if cls is Decay else MEASURES
 
     def values(x):

@@ -1,5 +1,7 @@
 """Draws of one patient's posterior, beside the posterior that paper knows."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -45,8 +47,9 @@ def test_a_straight_line_has_the_posterior_of_a_regression(whole, samples):
     assert np.all(off < 4 * sd / np.sqrt(N))
     np.testing.assert_allclose(np.std(np.asarray(drawn.phi), axis=0), sd, rtol=0.15)
     assert drawn.ess > N
-    assert drawn.people.a.shape == (N,)
-    np.testing.assert_allclose(drawn.people.a, drawn.phi[:, 0])
+    people: Any = drawn.people
+    assert people.a.shape == (N,)
+    np.testing.assert_allclose(people.a, drawn.phi[:, 0])
 
 
 def test_two_patients_are_refused(whole):
