@@ -1,6 +1,7 @@
 """One apheresis for a course: laws of demand, chance and cost."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -39,6 +40,11 @@ weights = st.floats(5.0, 150.0)
 @pytest.fixture(scope="module")
 def yields():
     return draw_yields(jax.random.key(3), Apheresis(), DRAWS)
+
+
+@functools.cache
+def some_yields():
+    return draw_yields(jax.random.key(1), Apheresis(), 400)
 
 
 def with_median(name: str, median: float) -> Apheresis:
@@ -105,7 +111,7 @@ def test_with_endless_yield_everyone_is_covered_and_with_none_nobody(name):
 
 @given(st.lists(positive, min_size=2, max_size=6))
 def test_the_chance_never_rises_with_the_dose(doses):
-    drawn = draw_yields(jax.random.key(1), Apheresis(), 300)
+    drawn = some_yields()
     chances = [
         coverage(demand(HIGH.with_dose("FTC", dose), 60.0), drawn).chance
         for dose in sorted(doses)
@@ -180,7 +186,7 @@ def test_folds_of_one_patient_go_together():
 
 @given(st.floats(0.05, 0.95), st.floats(0.0, 3e9))
 def test_what_is_affordable_is_covered_and_more_is_not(chance, cart):
-    drawn = draw_yields(jax.random.key(4), Apheresis(), 400)
+    drawn = some_yields()
     most = affordable({"CART": cart}, "FTC", drawn, chance)
     # Within a rounding error of the patient who decides.
     assert coverage({"CART": cart, "FTC": 0.999999 * most}, drawn).chance >= (

@@ -92,7 +92,9 @@ def test_the_gradient_is_that_on_paper(split):
     """By the logit of FTC's size, at half the most, with money to spare."""
     asked, _ = split
     rich = replace(asked, space=replace(asked.space, budget=None))
-    value, slope = worth_and_slope(rich, jnp.zeros(rich.space.size))
+    value, slope = jax.jit(lambda z: worth_and_slope(rich, z))(
+        jnp.zeros(rich.space.size)
+    )
     # d log(a + (b - a) sigmoid(0)) / dz = (b - a) / 4 / size; log area is log size.
     exact = [(2e7 - 1e5) / 4 / (1e5 + (2e7 - 1e5) / 2), 0.5]
     np.testing.assert_allclose(slope[jnp.array([0, 3])], exact, rtol=1e-6)

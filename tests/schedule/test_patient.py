@@ -37,7 +37,7 @@ def exact(whole, data):
     return np.linalg.solve(precision, pull), np.sqrt(np.diag(np.linalg.inv(precision)))
 
 
-@pytest.mark.parametrize("samples", [1, 6])
+@pytest.mark.parametrize("samples", [pytest.param(1, marks=pytest.mark.slow), 6])
 def test_a_straight_line_has_the_posterior_of_a_regression(whole, samples):
     data = line_cohort(1, [samples], seed=4)
     drawn = patient_draws(KEY, whole, data, N)
