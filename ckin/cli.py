@@ -19,6 +19,7 @@ from ckin import (
     library_commands,
     runtime,
     scenario_commands,
+    schedule_commands,
 )
 from ckin.errors import InputError
 from ckin.fit_table import print_fit
@@ -57,6 +58,7 @@ app.add_typer(laboratory.commands)
 app.add_typer(filing.commands)
 app.add_typer(design_commands.commands)
 app.add_typer(scenario_commands.commands)
+app.add_typer(schedule_commands.commands)
 
 Model = Annotated[str, typer.Option(help="Name (see `ckin models`) or a .py file.")]
 Set = Annotated[

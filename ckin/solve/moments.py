@@ -40,6 +40,21 @@ def arriving(model: AbstractModel, events: EventTable) -> EventTable:
     return jax.vmap(lambda own: lagged(model, own))(events)
 
 
+def with_doses(events: EventTable, time_d: Array, cells: Array) -> EventTable:
+    """Events of one patient with further doses, whose times and sizes may be traced.
+
+    The order of events is sorted out by time, so a derivative by a time holds until
+    that dose meets another event.
+
+    Args:
+        events: of one patient.
+        time_d: of the doses, none before the first event, shape (doses,).
+        cells: of every product, shape (doses, products).
+    """
+    events = jax.tree.map(jnp.asarray, events)
+    return _inserted(events, jnp.asarray(time_d), jnp.asarray(cells))[0]
+
+
 def _late(events: EventTable, product: str, lag_d: Array) -> EventTable:
     """One product `lag_d` later, in rows of its own behind those of the others."""
     column = events.products.index(product)
