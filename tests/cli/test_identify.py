@@ -30,8 +30,9 @@ def test_files_hold_what_is_said(report):
     # A year of samples and 10 patients: the terminal slope is the last to be known.
     errors = parameters["se_readings"].to_dict()
     assert float(errors["beta"]) > float(errors["alpha"])
-    contraction = parameters["contraction"].to_numpy(float)
-    assert np.all((contraction >= 0.0) & (contraction <= 1.0))
+    contraction = np.asarray(parameters["contraction"], dtype=float)
+    assert contraction.min() >= 0.0
+    assert contraction.max() <= 1.0
     days = pd.read_csv(folder / "days.csv")
     assert days["in_best"].sum() == 6
     # What tells of a terminal slope is drawn late.
