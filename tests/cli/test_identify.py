@@ -34,13 +34,13 @@ def test_files_hold_what_is_said(report):
     assert contraction.min() >= 0.0
     assert contraction.max() <= 1.0
     days = pd.read_csv(folder / "days.csv")
-    assert days["in_best"].sum() == 6
+    assert np.count_nonzero(days["in_best"]) == 6
     # What tells of a terminal slope is drawn late.
     chosen = days["time_d"].to_numpy()[days["in_best"].to_numpy(bool)]
     assert chosen.max() > 180
     text = (folder / "report.md").read_text()
     assert "contraction" in text
-    assert "nobody was measured" not in text or "MODEL-BASED" in text
+    assert "MODEL-BASED" in text
 
 
 @pytest.mark.parametrize("name", ["parameters.png", "days.png"])
