@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pandas as pd
 
 from ckin._types import Array
@@ -291,6 +292,7 @@ def under(
     assays: Sequence[Assay],
     alternative: Alternative,
     estimate: Sequence[str] | None = None,
+    priors: Mapping[str, dist.Distribution] | None = None,
 ) -> Population:
     """The population of an alternative: what it frees is estimated and does not vary.
 
@@ -299,12 +301,17 @@ def under(
         assays: that are read.
         alternative: what differs.
         estimate: parameters to estimate besides, else those of the model file.
+        priors: to use instead of the model file's.
     """
     changed = model.with_values(**alternative.values)
     usual = population(changed, assays, estimate=estimate)
     free = [name for name in alternative.free if name not in usual.estimate]
     return population(
-        changed, assays, estimate=(*usual.estimate, *free), vary=usual.vary
+        changed,
+        assays,
+        estimate=(*usual.estimate, *free),
+        vary=usual.vary,
+        priors=priors,
     )
 
 

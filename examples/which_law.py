@@ -33,13 +33,14 @@ from ckin.inference.density import make_density  # noqa: E402
 from ckin.inference.gridding import STARTS_SHARE, on_grid, prior_phi  # noqa: E402
 from ckin.inference.laplace import fit_laplace  # noqa: E402
 from ckin.library import load_model, load_protocol  # noqa: E402
+from ckin.model import log_normal  # noqa: E402
 from ckin.population import GRID_ERROR, pack  # noqa: E402
 
 
 LAWS = (
     Alternative(AS_IT_IS, {}),
     Alternative("programmed", {"division": "programmed"}),
-    # At the scale of leukaemia, the default, this law gives FTC nothing to do.
+    # At the scale of leukaemia, the default, FTC do nothing under this law.
     Alternative(
         "michaelis",
         {"stimulation": "michaelis", "antigen_scale": 5e8},
@@ -50,6 +51,8 @@ LAWS = (
     Alternative("rejected", {"rejection": "rejected"}, ("rejection_rate",)),
 )
 SIGMA = 0.5
+# The prior of a fit has to hold what is true: the model file's is for leukaemia.
+PRIORS = {"antigen_scale": log_normal(5e8, 1.5)}
 
 
 def cohort(law: Alternative, seed: int, patients: int, cycles: int):
@@ -65,7 +68,8 @@ def cohort(law: Alternative, seed: int, patients: int, cycles: int):
 def scored(data, law: Alternative, seed: int):
     """LOO by patient of a law fitted to data, and whether the fit settled."""
     keys = jax.random.split(jax.random.key(seed), 3)
-    whole = under(load_model("feeding_szcart01"), [qpcr()], law)
+    model = load_model("feeding_szcart01")
+    whole = under(model, [qpcr()], law, priors=PRIORS)
     density = make_density(whole, pack(data, whole))
     wide = prior_phi(density, keys[0])
     density, _ = on_grid(density, wide, STARTS_SHARE * GRID_ERROR)

@@ -68,7 +68,9 @@ def _drawn(
     def chain(key, left_out):
         def without(z):
             prior, own = each(z)
-            return prior + jnp.sum(own) - own[left_out]
+            total = prior + jnp.sum(own) - own[left_out]
+            # Far out a quadratic may have no bound: nowhere to go.
+            return jnp.where(jnp.isfinite(total), total, -jnp.inf)
 
         kernel = blackjax.nuts.build_kernel()
         scales = jnp.ones(density.n_hyper)
@@ -77,11 +79,8 @@ def _drawn(
             state, _ = kernel(key, state, without, STEP_SIZE, scales)
             return state, each(state.position)[1][left_out]
 
-        first, others = jax.random.split(key)
-        state = blackjax.nuts.init(
-            jax.random.normal(first, (density.n_hyper,)), without
-        )
-        keys = jax.random.split(others, BURN_IN + draws)
+        state = blackjax.nuts.init(jnp.zeros(density.n_hyper), without)
+        keys = jax.random.split(key, BURN_IN + draws)
         return jax.lax.scan(step, state, keys)[1][BURN_IN:]
 
     n = density.data.n_patients
