@@ -85,12 +85,14 @@ def study(seeds: list[int], patients: int, cycles: int) -> dict:
         began = time.perf_counter()
         data = cohort(truth, seed, patients, cycles)
         found = {law.name: scored(data, law, seed) for law in LAWS}
-        table = compare({name: each[0] for name, each in found.items()})
+        # A fit that did not settle has no score: it is shown as such.
+        settled = {name: left for name, (left, fine) in found.items() if fine}
+        table = compare(settled).reindex(names)
         rows.append(
             {
                 "seed": seed,
                 "truth": truth.name,
-                "best": str(table.index[0]),
+                "best": str(table["elpd"].idxmax()),
                 "behind": [float(table.loc[name, "behind"]) for name in names],
                 "error": [float(table.loc[name, "error"]) for name in names],
                 "weight": [float(table.loc[name, "weight"]) for name in names],
@@ -115,18 +117,25 @@ def as_markdown(result: dict) -> str:
             lines.append(f"| {truth} | " + " | ".join(cells) + " |")
         return [*lines, ""]
 
-    mean = lambda own, what, k: float(np.mean([abs(row[what][k]) for row in own]))
+    def mean(own, what, k):
+        return float(np.nanmean([row[what][k] for row in own]))
+
+    def behind(own, k):
+        if not any(row["settled"][k] for row in own):
+            return "not settled"
+        return f"{mean(own, 'behind', k):.1f} ± {mean(own, 'error', k):.1f}"
+
     lines = table(
         "Cohorts in which a law came out best",
         lambda own, k: str(sum(row["best"] == names[k] for row in own)),
     )
     lines += table(
         "Elpd behind the best (± standard error), mean over cohorts",
-        lambda own, k: f"{mean(own, 'behind', k):.1f} ± {mean(own, 'error', k):.1f}",
+        behind,
     )
     lines += table(
         "Stacking weight, mean over cohorts",
-        lambda own, k: f"{mean(own, 'weight', k):.2f}",
+        lambda own, k: f"{np.nansum([r['weight'][k] for r in own]) / len(own):.2f}",
     )
     fits = [flag for row in rows for flag in row["settled"]]
     minutes = sum(row["seconds"] for row in rows) / 60.0

@@ -37,6 +37,8 @@ CURVATURE_STEP = 1e-4
 
 # SD of a direction that the marginal says nothing of.
 WIDEST = 2.0
+# Loss where the marginal is not finite: its slope is 0, and a search stands still.
+NOWHERE = 1e30
 
 # Rounds of (patients given population, population given patients) end when no
 # population parameter moves by more than this share of its own SD.
@@ -170,7 +172,7 @@ def _population_mode(density: Density, quads: Quadratics, start: Array):
     def loss(u):
         value, slope = _loss_and_slope(density, quads, jnp.asarray(u))
         if not np.isfinite(value):
-            return 1e30, np.zeros_like(u)
+            return NOWHERE, np.zeros_like(u)
         return float(value), np.asarray(slope, dtype=float)
 
     found = optimize.minimize(loss, np.asarray(start), jac=True, method="BFGS")
@@ -180,8 +182,8 @@ def _population_mode(density: Density, quads: Quadratics, start: Array):
             for step in CURVATURE_STEP * np.eye(found.x.size)
         ]
     )
-    if not np.isfinite(curvature).all():
-        # Past where any patient can be solved: no mode, and no shape to speak of.
+    if loss(found.x)[0] >= NOWHERE or not np.isfinite(curvature).all():
+        # Past where anything is finite: no mode, and no shape to speak of.
         return jnp.asarray(found.x), jnp.asarray(WIDEST * np.eye(found.x.size)), False
     size, direction = np.linalg.eigh(0.5 * (curvature + curvature.T))
     # Never wider than the widest prior: a flat direction is left to the sampler.

@@ -17,6 +17,8 @@ from ckin.inference.individual import (
     quadratics,
 )
 from ckin.inference.laplace import (
+    _lower,
+    _population_mode,
     cholesky,
     conditional,
     fit_laplace,
@@ -267,3 +269,26 @@ def test_the_map_of_each_patient_is_the_mean_of_its_conditional(line, laplace):
     given = conditional(hyper, laplace.quadratics, line.population.vary_index)
     # Adam, whose last steps are 0.002 long.
     np.testing.assert_allclose(laplace.maps.eta, given.mean.T, atol=0.01)
+
+
+def test_a_marginal_that_is_nowhere_finite_has_no_mode(line, laplace):
+    """Its slope is 0 there, which must not be taken for a mode."""
+    broken = eqx.tree_at(
+        lambda q: q.stiffness,
+        laplace.quadratics,
+        jnp.full_like(laplace.quadratics.stiffness, jnp.nan),
+    )
+    _, factor, reached = _population_mode(line, broken, laplace.u)
+    assert not reached
+    assert np.isfinite(factor).all()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e8])
+def test_a_factor_is_cholesky_of_its_directions(scale):
+    rng = np.random.default_rng(0)
+    direction, _ = np.linalg.qr(rng.normal(size=(5, 5)))
+    half = direction * np.array([1.0, 1.0, 0.1, 1.0, scale])
+    found = _lower(half)
+    np.testing.assert_allclose(found @ found.T, half @ half.T, rtol=1e-9 * scale)
+    assert (np.diag(found) > 0).all()
+    np.testing.assert_array_equal(found, np.tril(found))
