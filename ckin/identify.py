@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-import pandas as pd
 
 from ckin._types import Array
 from ckin.assay import ASSAYS, Assay
@@ -410,44 +409,3 @@ def describe(question: Question) -> str:
         f"{name_of(load_model(question.model))}, {question.protocol}, {question.n} "
         f"patients, {' and '.join(question.assays)}, seed {question.seed}"
     )
-
-
-def tables(answer: Answer) -> dict[str, pd.DataFrame]:
-    """`parameters`, `laws` and `days` of an answer."""
-    whole = answer.whole.table()
-    if answer.without_first is not None:
-        whole["contraction_without_cycle_1"] = answer.without_first.contraction
-    whole["eta_shrinkage"] = [
-        answer.whole.eta_shrinkage.get(name, np.nan) for name in answer.whole.names
-    ]
-    separations = pd.DataFrame(
-        [
-            {
-                "truth": s.truth,
-                "other": s.other,
-                "elpd_difference": s.elpd_difference,
-                "standard_error": s.standard_error,
-                "chance_truth_ahead": s.chance,
-                "separable": s.separable,
-                "largest_gap_day": s.largest_gap_day,
-            }
-            for s in answer.separations
-        ]
-    )
-    days = pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "purpose": d.purpose,
-                    "time_d": d.time_d,
-                    "in_usual_plan": np.isin(np.arange(d.time_d.size), d.plan),
-                    "in_best": np.isin(np.arange(d.time_d.size), d.best.chosen),
-                    "gain_of_one_more": d.gain_of_plan,
-                    "unit": d.unit,
-                }
-            )
-            for d in answer.days
-        ],
-        ignore_index=True,
-    )
-    return {"parameters": whole, "laws": separations, "days": days}

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from ckin.identify import Answer, SampleDays, describe, tables
+from ckin.identify import Answer, SampleDays, describe
 from ckin.plot import save
 from ckin.plot.designs import contraction_bars, day_gains, law_matrix
 from ckin.writing import writing
@@ -27,6 +28,47 @@ CONFOUNDERS = (
     "Cycle 1 is each patient's own control, and not a randomised one: what changes "
     "with time changes with FTC.",
 )
+
+
+def tables(answer: Answer) -> dict[str, pd.DataFrame]:
+    """`parameters`, `laws` and `days` of an answer."""
+    whole = answer.whole.table()
+    if answer.without_first is not None:
+        whole["contraction_without_cycle_1"] = answer.without_first.contraction
+    whole["eta_shrinkage"] = [
+        answer.whole.eta_shrinkage.get(name, np.nan) for name in answer.whole.names
+    ]
+    separations = pd.DataFrame(
+        [
+            {
+                "truth": s.truth,
+                "other": s.other,
+                "elpd_difference": s.elpd_difference,
+                "standard_error": s.standard_error,
+                "chance_truth_ahead": s.chance,
+                "separable": s.separable,
+                "largest_gap_day": s.largest_gap_day,
+            }
+            for s in answer.separations
+        ]
+    )
+    days = pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "purpose": d.purpose,
+                    "time_d": d.time_d,
+                    "in_usual_plan": np.isin(np.arange(d.time_d.size), d.plan),
+                    "in_best": np.isin(np.arange(d.time_d.size), d.best.chosen),
+                    "gain_of_one_more": d.gain_of_plan,
+                    "unit": d.unit,
+                }
+            )
+            for d in answer.days
+        ],
+        ignore_index=True,
+    )
+    return {"parameters": whole, "laws": separations, "days": days}
 
 
 def write_answer(answer: Answer, folder: Path) -> list[Path]:

@@ -8,8 +8,9 @@ from jax.flatten_util import ravel_pytree
 from scipy.integrate import solve_ivp
 from toys import made
 
-from ckin.model import AbstractModel, give, states
+from ckin.model import AbstractModel, states
 from ckin.protocol import EventTable
+from ckin.solve.scale import give
 
 
 RTOL = 1e-10

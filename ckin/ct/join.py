@@ -13,7 +13,7 @@ from ckin.dataset import Dataset, Patient
 from ckin.dataset.notes import note_on_unsampled
 from ckin.dataset.patients import with_rows
 from ckin.dataset.records import counted
-from ckin.dataset.rows import SampleRow
+from ckin.dataset.row_kinds import SampleRow
 from ckin.errors import InputError
 
 

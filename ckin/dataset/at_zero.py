@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from ckin.dataset.cells import parse_number
 from ckin.dataset.faults import Faults, quoted
 from ckin.dataset.header import Layout
-from ckin.dataset.rows import DoseRow, amount_unit
+from ckin.dataset.row_kinds import DoseRow
+from ckin.dataset.rows import amount_unit
 from ckin.dataset.table import Line
 
 

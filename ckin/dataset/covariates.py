@@ -11,7 +11,8 @@ from ckin.dataset.dates import looks_like_a_date
 from ckin.dataset.faults import Faults, quoted
 from ckin.dataset.header import Layout
 from ckin.dataset.records import counted
-from ckin.dataset.rows import DoseRow, Rows
+from ckin.dataset.row_kinds import DoseRow
+from ckin.dataset.rows import Rows
 from ckin.dataset.table import Line
 
 

@@ -9,7 +9,8 @@ from ckin.dataset.faults import quoted
 from ckin.dataset.header import Layout
 from ckin.dataset.patients import SPLIT_INFUSION_D
 from ckin.dataset.records import Dataset, Patient, counted
-from ckin.dataset.rows import DoseRow, Rows
+from ckin.dataset.row_kinds import DoseRow
+from ckin.dataset.rows import Rows
 from ckin.dataset.table import Line, Table
 from ckin.protocol import PRODUCTS
 

@@ -7,13 +7,7 @@ from ckin.dataset.columns import LONGEST_D
 from ckin.dataset.faults import Faults, quoted
 from ckin.dataset.header import Layout
 from ckin.dataset.records import Patient, Sample
-from ckin.dataset.rows import (
-    DoseRow,
-    EventRow,
-    Record,
-    ResetRow,
-    SampleRow,
-)
+from ckin.dataset.row_kinds import DoseRow, EventRow, Record, ResetRow, SampleRow
 from ckin.protocol import LYMPHODEPLETION, Dose, InputWindow
 
 

@@ -27,7 +27,8 @@ from ckin.dataset.marks import check_codes, comment_rows
 from ckin.dataset.notes import notes_on_patients, notes_on_rows
 from ckin.dataset.patients import check_cycles, input_windows, put_together
 from ckin.dataset.records import Dataset, counted
-from ckin.dataset.rows import DoseRow, EventRow, Rows
+from ckin.dataset.row_kinds import DoseRow, EventRow
+from ckin.dataset.rows import Rows
 from ckin.dataset.table import Line, Table, read_table
 from ckin.dataset.workbook import file_of
 from ckin.protocol import LYMPHODEPLETION

@@ -5,7 +5,6 @@ a particular way without being a fault is counted, for the notes of the data set
 """
 
 import collections
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
 
@@ -21,9 +20,9 @@ from ckin.dataset.columns import (
 )
 from ckin.dataset.faults import Faults, did_you_mean, quoted
 from ckin.dataset.header import Layout
+from ckin.dataset.row_kinds import DoseRow, EventRow, Record, ResetRow, SampleRow
 from ckin.dataset.table import Line
 from ckin.dataset.values import Values
-from ckin.dataset.wells import Wells
 from ckin.protocol import LYMPHODEPLETION, PRODUCTS
 from ckin.units import conversion
 
@@ -38,64 +37,6 @@ EVIDS = {
 # ADDL beyond this is a slip; nobody is given so many cell doses.
 MOST_FURTHER_DOSES = 1000
 NO_STEADY_STATE = "cells have none: write each dose as a row of its own"
-
-
-@dataclasses.dataclass(frozen=True)
-class DoseRow:
-    """A dose, with how often it is repeated. `cycle` is `None` without OCC."""
-
-    row: int
-    patient: str
-    time_d: float
-    cycle: int | None
-    product: str
-    amount: float
-    further: int
-    every_d: float
-    duration_d: float
-    unit: str = "cells"
-    per_kg: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class SampleRow:
-    """A sample that is to be used. `cycle` is `None` without OCC."""
-
-    row: int
-    patient: str
-    time_d: float
-    cycle: int | None
-    assay: str
-    value: float
-    below: bool
-    limit: float | None
-    after: bool
-    examined: float | None = None
-    partitions: int | None = None
-    wells: Wells | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class EventRow:
-    """Lymphodepletion, or an input (TKI, ...) at `level` from now on."""
-
-    row: int
-    patient: str
-    time_d: float
-    what: str
-    level: float
-
-
-@dataclasses.dataclass(frozen=True)
-class ResetRow:
-    """The patient is as before the first event again (EVID 3, or 4 with a dose)."""
-
-    row: int
-    patient: str
-    time_d: float
-
-
-Record = DoseRow | SampleRow | EventRow | ResetRow
 
 
 class Rows:

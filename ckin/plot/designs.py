@@ -24,7 +24,7 @@ def contraction_bars(parameters: pd.DataFrame, title: str) -> Figure:
     """Bars of contraction, with cycle 1 and (hollow) without it.
 
     Args:
-        parameters: `ckin.identify.tables(answer)["parameters"]`.
+        parameters: `ckin.identify_report.tables(answer)["parameters"]`.
         title: over all.
     """
     rows = parameters.iloc[::-1]
@@ -54,7 +54,7 @@ def law_matrix(laws: pd.DataFrame, title: str) -> Figure:
     """Expected advantage of the true law over each other, and its standard error.
 
     Args:
-        laws: `ckin.identify.tables(answer)["laws"]`.
+        laws: `ckin.identify_report.tables(answer)["laws"]`.
         title: over all.
     """
     names = list(dict.fromkeys([*laws["truth"], *laws["other"]]))
@@ -93,7 +93,7 @@ def day_gains(days: pd.DataFrame, title: str) -> Figure:
     """What one more sample adds, by day, and where samples tell most.
 
     Args:
-        days: `ckin.identify.tables(answer)["days"]`.
+        days: `ckin.identify_report.tables(answer)["days"]`.
         title: over all.
     """
     purposes = list(dict.fromkeys(days["purpose"]))

@@ -22,11 +22,12 @@ import numpy as np
 from jax import lax
 
 from ckin._types import Array, ArrayLike, Float
-from ckin.model import AbstractModel, from_solver_scale, within_limits
+from ckin.model import AbstractModel
 from ckin.protocol import EventTable
 from ckin.solve.given import Given, after_event, first_state, rows_of, slope_after
 from ckin.solve.grid import Grid
 from ckin.solve.moments import as_the_model_sees
+from ckin.solve.scale import from_solver_scale, within_limits
 from ckin.solve.walk import walk_grid, walk_grid_smoothly
 
 

@@ -5,16 +5,16 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from ckin._types import Array, Scalar
-from ckin.model import (
-    AbstractModel,
+from ckin.model import AbstractModel
+from ckin.protocol import EventTable
+from ckin.solve.grid import Grid
+from ckin.solve.scale import (
     from_solver_scale,
     give,
     solver_vector_field,
     to_solver_scale,
     within_limits,
 )
-from ckin.protocol import EventTable
-from ckin.solve.grid import Grid
 
 
 class Given(NamedTuple):

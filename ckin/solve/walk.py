@@ -19,10 +19,11 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 
 from ckin._types import Array
-from ckin.model import AbstractModel, from_solver_scale, within_limits
+from ckin.model import AbstractModel
 from ckin.solve.given import Given, after_event, first_state, rows_of, slope_after
 from ckin.solve.grid import Grid
 from ckin.solve.rk4 import RK4
+from ckin.solve.scale import from_solver_scale, within_limits
 
 
 def walk_grid(

@@ -9,9 +9,9 @@ import pytest
 from jax import lax
 from toys import Hunt, made
 
-from ckin.model import from_solver_scale, within_limits
 from ckin.protocol import Dose, event_table, stack_events
 from ckin.solve import make_grids
+from ckin.solve.scale import from_solver_scale, within_limits
 from ckin.solve.walk import _advanced, _rows, first_state, walk_grid
 
 
