@@ -131,6 +131,7 @@ def test_shrinkage_is_nothing_where_data_are_rich_and_all_where_there_are_none(f
     assert 0.0 < table["sigma_qpcr"] < 40.0
 
 
+@pytest.mark.slow
 def test_an_omega_whose_best_value_is_nothing_is_said_to_be_0():
     """Patients who differ by less than their noise makes them: ω is best at 0."""
     t = np.linspace(1.0, 20.0, 8)
@@ -149,6 +150,7 @@ def test_an_omega_whose_best_value_is_nothing_is_said_to_be_0():
     assert found.verdict.converged
 
 
+@pytest.mark.slow
 def test_what_the_data_do_not_determine_is_named_and_not_converged():
     """One sample a patient, all at one time: a and b cannot be told apart."""
     rng = np.random.default_rng(2)

@@ -218,6 +218,7 @@ def test_curves_that_are_known_leave_what_readings_say():
     assert float(tau) == pytest.approx(TAU, rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_fit_from_wells_names_and_reports_its_curves():
     joined = with_wells(NOBODY, DOUBTFUL)
     pop = population(made(Line), dataclasses.replace(QPCR, error=RawCt()))
