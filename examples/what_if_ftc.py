@@ -31,8 +31,10 @@ print(result.label)
 for note in result.outcomes.notes:
     print(f"note: {note}")
 for row in result.comparison_rows:
-    times = "times" if row["measure"] == "geometric mean ratio" else "days"
+    value, than = row["value"], row["against"]
+    ratio = row["measure"] == "geometric mean ratio"
+    said = f"{value:.3g} times" if ratio else f"{value:+.2g} days"
     print(
-        f"{row['endpoint']:>6} with FTC on {row['arm']}: {row['value']:.3g} {times} "
-        f"that of {row['against']}; better in {row['better_patients']:.0%} of patients"
+        f"{row['endpoint']:>6} with FTC on {row['arm']}, against {than}: {said}; "
+        f"better in {row['better_patients']:.0%} of patients"
     )
