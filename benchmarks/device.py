@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 from alone import alone, median_s, peak_mb, since
+from scale import crowded
 
 
 CHAINS = (1, 16, 128, 1024)
 POINTS = 3
-CROWD_DAYS = tuple(range(1, 29)) + (42, 56, 63, 70, 84, 112, 140, 168)
 # A batch has to fill the device: a core is filled by far fewer patients than a GPU.
 BATCH = {"cpu": 1024, "cuda": 32_768}
 COHORT = "szcart01_synthetic"
@@ -72,34 +72,14 @@ def gradients(folder: Path, chains: tuple[int, ...]) -> dict[str, Any]:
     return found
 
 
-def crowded(folder: Path, n: int, platform: str) -> dict[str, Any]:
-    """Four cycles of virtual patients, to disk."""
+def crowd(folder: Path, n: int, platform: str) -> dict[str, Any]:
+    """A crowd to disk, and the readings of its first patients."""
     import h5netcdf
 
-    from ckin.assay import qpcr
-    from ckin.crowd import simulate_crowd
-    from ckin.library import load_model, load_protocol
-    from ckin.population import population
-
-    began = time.perf_counter()
-    crowd = simulate_crowd(
-        folder / "crowd.nc",
-        population(load_model("feeding_szcart01"), qpcr()),
-        load_protocol("szcart01-high"),
-        n=n,
-        seed=0,
-        time_d=np.array(CROWD_DAYS, dtype=float),
-        batch=BATCH[platform],
-    )
+    found = crowded(n, folder, BATCH[platform])
     with h5netcdf.File(folder / "crowd.nc") as file:
         np.savez(folder / "crowd.npz", reading=np.asarray(file["reading"][:1000]))
-    return {
-        "patients": n,
-        "failed": crowd.failed,
-        "error_log10": crowd.error_log10,
-        "simulate_s": crowd.seconds,
-        "with_compilation_s": since(began),
-    }
+    return found
 
 
 def fits(folder: Path) -> dict[str, Any]:
@@ -147,7 +127,7 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
         if work == "gradients":
             found[work] = gradients(folder, chains)
         elif work == "crowd":
-            found[work] = crowded(folder, args.crowd, args.one)
+            found[work] = crowd(folder, args.crowd, args.one)
         else:
             found[work] = fits(folder)
     return found | {"peak_mb": peak_mb()}

@@ -92,14 +92,14 @@ def measured(n: int, model: str, transitions: int) -> dict[str, Any]:
     return found | {"peak_mb": peak_mb()}
 
 
-def crowded(n: int, folder: Path) -> dict[str, Any]:
-    """A crowd of virtual patients, four cycles of the trial, to disk."""
+def crowded(n: int, folder: Path, batch: int | None = None) -> dict[str, Any]:
+    """A crowd of virtual patients, four cycles of the trial, to `folder`/crowd.nc."""
     from ckin import runtime
 
     runtime.prepare()
 
     from ckin.assay import qpcr
-    from ckin.crowd import simulate_crowd
+    from ckin.crowd import BATCH, simulate_crowd
     from ckin.library import load_model, load_protocol
     from ckin.population import population
 
@@ -111,6 +111,7 @@ def crowded(n: int, folder: Path) -> dict[str, Any]:
         n=n,
         seed=0,
         time_d=np.array(CROWD_DAYS, dtype=float),
+        batch=batch or BATCH,
     )
     return {
         "patients": n,

@@ -173,8 +173,7 @@ def point(
 def prior_sd(density: Density) -> np.ndarray:
     """SD of each prior on the scale of u: half the middle 68% of it."""
     found = []
-    for name in density.names:
-        site = prior_sites(density)[name]
+    for site in prior_sites(density).values():
         ends = site.icdf(jnp.array([0.158655, 0.841345]))
         low, high = biject_to(site.support).inv(ends)
         found.append(0.5 * float(high - low))

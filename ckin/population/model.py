@@ -108,11 +108,11 @@ def log_readings(
     """Natural log of error-free readings of every patient, and who was solved.
 
     The readings of a patient who was not solved are 0, with a gradient of 0. On the
-    grid they can be differentiated in reverse mode, unless the solver is for forward
-    mode (`Solver.forward`) or `smooth`, for both.
+    grid they can be differentiated in reverse mode, unless the solver is for more
+    (`Solver.reverse_only`).
     """
     solver = Solver() if solver is None else solver
-    backward = solver.method is None and not (solver.forward or solver.smooth)
+    backward = solver.method is None and solver.reverse_only
 
     def each(phi, known, events, grid, time_d, after, which):
         whole = (population, solver, known, events, grid, time_d, after, which)

@@ -17,6 +17,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
+from typing import TypeVar
 
 from ckin.assay import ASSAYS
 from ckin.errors import InputError, did_you_mean
@@ -217,6 +218,10 @@ class PeopleSpec:
     weight_kg: float | None = None
 
 
+# Either of what a scenario calls by name.
+Named = TypeVar("Named", Arm, Outcome)
+
+
 @dataclasses.dataclass(frozen=True)
 class Scenario:
     """A question: arms, the people they are compared in, and what is asked.
@@ -277,13 +282,7 @@ class Scenario:
         Raises:
             InputError: there is none.
         """
-        known = {arm.name: arm for arm in self.arms}
-        if name not in known:
-            raise InputError(
-                f"no arm {name!r}; {did_you_mean(name, known)}there are "
-                f"{', '.join(known)}"
-            )
-        return known[name]
+        return _called("arm", name, self.arms)
 
     def outcome(self, name: str) -> Outcome:
         """The outcome of a name.
@@ -291,13 +290,7 @@ class Scenario:
         Raises:
             InputError: there is none.
         """
-        known = {outcome.name: outcome for outcome in self.outcomes}
-        if name not in known:
-            raise InputError(
-                f"no outcome {name!r}; {did_you_mean(name, known)}there are "
-                f"{', '.join(known)}"
-            )
-        return known[name]
+        return _called("outcome", name, self.outcomes)
 
     @property
     def first(self) -> str:
@@ -321,6 +314,21 @@ class Scenario:
             Endpoint(o.name, o.name, o.kind.summary, title=o.title)
             for o in self.outcomes
         )
+
+
+def _called(kind: str, name: str, all_of_them: tuple[Named, ...]) -> Named:
+    """The one of a name.
+
+    Raises:
+        InputError: there is none.
+    """
+    known = {each.name: each for each in all_of_them}
+    if name not in known:
+        raise InputError(
+            f"no {kind} {name!r}; {did_you_mean(name, known)}there are "
+            f"{', '.join(known)}"
+        )
+    return known[name]
 
 
 def quantity_of(model: AbstractModel, of: str) -> str:

@@ -32,7 +32,7 @@ from ckin.model import AbstractModel
 from ckin.protocol import EventTable
 from ckin.solve import Grid, Solver, solve
 from ckin.solve.moments import as_the_model_sees
-from ckin.solve.walk import walk_grid
+from ckin.solve.walk import walk_grid_freely
 
 
 # RK4 steps between two events. The shortest are right after an event, a third as long
@@ -275,7 +275,7 @@ def follow(
                 "is not exact: give an adaptive solver"
             )
         grid = stretched(as_the_model_sees(summed, events), until_d, steps)
-        states, ok = walk_grid(summed, grid, forward=True)
+        states, ok = walk_grid_freely(summed, grid)
     else:
         course = solve(summed, events, jnp.asarray(until_d)[None], solver=solver)
         states, ok = course.states, course.ok

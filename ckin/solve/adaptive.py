@@ -11,7 +11,6 @@ the event unless it is marked `after`.
 """
 
 import dataclasses
-from functools import partial
 from typing import Any
 
 import diffrax as dfx
@@ -28,7 +27,7 @@ from ckin.solve.given import Given, after_event, first_state, rows_of, slope_aft
 from ckin.solve.grid import Grid
 from ckin.solve.moments import as_the_model_sees
 from ckin.solve.scale import from_solver_scale, within_limits
-from ckin.solve.walk import walk_grid, walk_grid_smoothly
+from ckin.solve.walk import walk_grid, walk_grid_freely
 
 
 # A qPCR error is about 0.5 on the log scale and a NUTS gradient wants about 1e-6.
@@ -67,9 +66,9 @@ class Solver(eqx.Module):
         return dataclasses.replace(self, smooth=True, adjoint=dfx.DirectAdjoint())
 
     @property
-    def forward(self) -> bool:
-        """Whether solutions are to be differentiated in forward mode."""
-        return isinstance(self.adjoint, dfx.ForwardMode)
+    def reverse_only(self) -> bool:
+        """Whether solutions on a grid are differentiated in reverse mode, and once."""
+        return not (self.smooth or isinstance(self.adjoint, dfx.ForwardMode))
 
 
 class Trajectory(eqx.Module):
@@ -116,10 +115,10 @@ def solve(
         if exact is not None:
             return Trajectory(time_d, exact, jnp.array(True))
         if grid is not None and not model.switch_times():
-            walk = walk_grid_smoothly if solver.smooth else walk_grid
-            if solver.forward:
-                walk = partial(walk_grid, forward=True)
-            return Trajectory(time_d, *walk(model, grid))
+            if solver.reverse_only:
+                return Trajectory(time_d, *walk_grid(model, grid))
+            walked = walk_grid_freely(model, grid, rolled=solver.smooth)
+            return Trajectory(time_d, *walked)
     after = jnp.zeros(time_d.shape, bool) if after is None else jnp.asarray(after)
     return _walk(model, events, time_d, after, solver)
 

@@ -26,34 +26,37 @@ from ckin.solve.rk4 import RK4
 from ckin.solve.scale import from_solver_scale, within_limits
 
 
-def walk_grid(
-    model: AbstractModel, grid: Grid, *, forward: bool = False
-) -> tuple[Any, Array]:
+def walk_grid(model: AbstractModel, grid: Grid) -> tuple[Any, Array]:
     """States at the samples (plain units, each of shape (times,)), and whether finite.
 
-    It can be differentiated by the model: in reverse mode, where a walk that blew up
-    has a gradient of zero, or in forward mode.
+    It can be differentiated in reverse mode, by the model. A walk that blew up has a
+    gradient of zero.
 
     Args:
         model: the patient's model; it must not have switch times of its own.
         grid: the patient's grid.
-        forward: whether forward mode is wanted instead.
     """
-    if forward:
-        # Rules for `vmap` of one's own do not pass forward mode: a plain gather.
-        read, finite, _ = _forward(model, grid, _take)
-    else:
-        read, finite = _walked(model, grid)
+    read, finite = _walked(model, grid)
     return from_solver_scale(model, within_limits(model, read)), finite
 
 
-def walk_grid_smoothly(model: AbstractModel, grid: Grid) -> tuple[Any, Array]:
+def walk_grid_freely(
+    model: AbstractModel, grid: Grid, *, rolled: bool = False
+) -> tuple[Any, Array]:
     """As `walk_grid`, and differentiable in either mode as often as one likes.
 
     Slower than `walk_grid` in reverse mode, and without its care for a walk that blew
     up, whose gradient is NaN.
+
+    Args:
+        model: as there.
+        grid: as there.
+        rolled: stages of a step in a loop, which compiles sooner where more than one
+            derivative is taken.
     """
-    read, finite, _ = _forward(model, grid, _take, RK4(rolled=True))
+    # Rules for `vmap` of one's own do not pass forward mode: a plain gather.
+    stepper = RK4(rolled=True) if rolled else None
+    read, finite, _ = _forward(model, grid, _take, stepper)
     return from_solver_scale(model, within_limits(model, read)), finite
 
 
