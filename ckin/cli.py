@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 
 from ckin import (
+    check_commands,
     design_commands,
     filing,
     laboratory,
@@ -57,6 +58,7 @@ app.add_typer(library_commands.commands)
 app.add_typer(laboratory.commands)
 app.add_typer(filing.commands)
 app.add_typer(design_commands.commands)
+app.add_typer(check_commands.commands)
 app.add_typer(scenario_commands.commands)
 app.add_typer(schedule_commands.commands)
 

@@ -12,10 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from numpyro.distributions import biject_to
 
+from ckin._types import Array
 from ckin.analysis import (
     ANALYSIS_FILE,
     DATA_FILE,
@@ -27,6 +31,7 @@ from ckin.analysis import (
 from ckin.ct import read_wells, with_wells
 from ckin.dataset import Dataset, read_dataset
 from ckin.errors import InputError
+from ckin.inference.density import Density, make_density, prior_sites
 from ckin.inference.results import sha256_of
 from ckin.population import Packed, Population, pack, refined
 
@@ -62,6 +67,83 @@ class Reopened:
     manifest: Mapping[str, Any]
 
 
+@dataclasses.dataclass(frozen=True)
+class OpenedFit:
+    """A fit folder with its density and draws: what checks and forecasts start from.
+
+    Attributes:
+        folder: where it lies.
+        analysis: how it was asked for.
+        dataset: the patients that were fitted, with every sample that was fitted.
+        density: what was fitted, on a grid that serves these draws and new patients.
+        u: draws of the population parameters, unbounded, (draws, hyper), evenly spaced
+            over all chains.
+        eta: of the patients, (draws, patients, varying).
+        manifest: how the fit was run and whether it converged.
+    """
+
+    folder: Path
+    analysis: Analysis
+    dataset: Dataset
+    density: Density
+    u: np.ndarray
+    eta: np.ndarray
+    manifest: Mapping[str, Any]
+
+    @property
+    def converged(self) -> bool:
+        """Whether the fit may be used."""
+        return bool(self.manifest["converged"])
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What speaks against it."""
+        return tuple(self.manifest.get("reasons", ()))
+
+
+def open_fit(folder: Path, draws: int) -> OpenedFit:
+    """Open a fit folder with its density.
+
+    Args:
+        folder: as `ckin fit` wrote it.
+        draws: draws to take, at most.
+
+    Raises:
+        InputError: as `reopen`.
+    """
+    held = _held(folder)
+    density = make_density(held.population, held.data)
+    sites = prior_sites(density)
+    with _posterior(folder) as posterior:
+        values = _drawn(posterior, density.names)
+        eta = _drawn(posterior, ["eta"], list(held.data.ids))[..., 0]
+    rows = _rows(len(values), draws)
+    u = np.stack(
+        [
+            np.asarray(biject_to(sites[name].support).inv(jnp.asarray(own)))
+            for name, own in zip(density.names, values[rows].T, strict=True)
+        ],
+        axis=-1,
+    )
+    eta = eta[rows]
+    few = _rows(len(u), GRID_DRAWS)
+    new = jax.random.normal(jax.random.key(0), (len(few), *density.eta_shape))
+    phi = [
+        jax.vmap(density.patient_phi)(jnp.asarray(u[few]), jnp.asarray(own))
+        for own in (eta[few], new)
+    ]
+    data = _on_grid(held, jnp.concatenate(phi))
+    return OpenedFit(
+        folder,
+        held.analysis,
+        held.dataset,
+        eqx.tree_at(lambda d: d.data, density, data),
+        u,
+        eta,
+        held.manifest,
+    )
+
+
 def reopen(folder: Path, draws: int) -> Reopened:
     """Open a fit folder.
 
@@ -73,6 +155,46 @@ def reopen(folder: Path, draws: int) -> Reopened:
         InputError: not a fit folder, one of an earlier ckin, or one whose model has
             changed since.
     """
+    held = _held(folder)
+    population = held.population
+    with _posterior(folder) as posterior:
+        each = _drawn(
+            posterior,
+            [f"{name}_i" for name in population.estimate],
+            list(held.data.ids),
+        )
+        typical = _drawn(posterior, population.estimate)
+        omega = _drawn(posterior, [f"omega_{name}" for name in population.vary])
+        sigma = _drawn(posterior, [f"sigma_{population.assays[0].name}"])
+    rows = _rows(len(each), draws)
+    phi, centre = (
+        np.asarray(population.to_phi(jnp.asarray(x[rows]))) for x in (each, typical)
+    )
+    data = _on_grid(held, jnp.asarray(phi[_rows(len(phi), GRID_DRAWS)]))
+    return Reopened(
+        held.dataset,
+        population,
+        data,
+        phi,
+        centre,
+        omega[rows],
+        sigma[rows, 0],
+        held.manifest,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Held:
+    """What a folder holds besides draws."""
+
+    manifest: Mapping[str, Any]
+    analysis: Analysis
+    population: Population
+    dataset: Dataset
+    data: Packed
+
+
+def _held(folder: Path) -> _Held:
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if "manifest.json" in missing:
         raise InputError(
@@ -103,29 +225,28 @@ def reopen(folder: Path, draws: int) -> Reopened:
         )
     dataset = described(given, population, analysis.from_day)
     data = pack(dataset, population)
-    with xr.open_dataset(
-        folder / "posterior.nc", group="posterior", engine="h5netcdf"
-    ) as posterior:
-        each = _drawn(
-            posterior, [f"{name}_i" for name in population.estimate], list(data.ids)
-        )
-        typical = _drawn(posterior, population.estimate)
-        omega = _drawn(posterior, [f"omega_{name}" for name in population.vary])
-        sigma = _drawn(posterior, [f"sigma_{population.assays[0].name}"])
-    rows = np.linspace(0, len(each) - 1, min(draws, len(each))).astype(int)
-    phi, centre = (
-        np.asarray(population.to_phi(jnp.asarray(x[rows]))) for x in (each, typical)
-    )
-    if population.on_grid and len(rows):
-        # As fine as these draws need: whatever reads them elsewhere keeps its pace.
-        few = np.linspace(0, len(phi) - 1, min(GRID_DRAWS, len(phi))).astype(int)
-        data, _ = refined(population, data, jnp.asarray(phi[few]))
     known = {patient.id: patient for patient in dataset.patients}
     dataset = dataclasses.replace(
         dataset, patients=tuple(known[name] for name in data.ids)
     )
-    return Reopened(
-        dataset, population, data, phi, centre, omega[rows], sigma[rows, 0], manifest
+    return _Held(manifest, analysis, population, dataset, data)
+
+
+def _on_grid(held: _Held, phi: Array) -> Packed:
+    """Data as fine as these draws need: whatever reads them elsewhere keeps it."""
+    if not held.population.on_grid or not len(phi):
+        return held.data
+    return refined(held.population, held.data, phi)[0]
+
+
+def _rows(n: int, most: int) -> np.ndarray:
+    """At most so many rows of n, evenly spaced."""
+    return np.linspace(0, n - 1, min(most, n)).astype(int)
+
+
+def _posterior(folder: Path) -> xr.Dataset:
+    return xr.open_dataset(
+        folder / "posterior.nc", group="posterior", engine="h5netcdf"
     )
 
 

@@ -1,0 +1,82 @@
+"""Commands that look at fits: checks, scores, forecasts.
+
+Part of the command line: they parse, call and print. The first line of each says so
+where a fit did not converge, and the exit code is then 1.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ckin.terminal import (
+    NOT_CONVERGED,
+    explained,
+    out,
+    progress,
+    say_synthetic,
+)
+
+
+commands = typer.Typer()
+
+Folder = Annotated[Path, typer.Argument(help="A folder that `ckin fit` wrote.")]
+Seed = Annotated[int, typer.Option(help="Of every random number.")]
+Draws = Annotated[
+    int, typer.Option(min=50, help="Draws of the posterior to look at, at most.")
+]
+
+
+def say_verdict(fits) -> None:
+    """First of all, which of the fits did not converge."""
+    for fit in fits:
+        if not fit.converged:
+            out.print(
+                f"[bold red]{fit.folder} DID NOT CONVERGE: do not use what "
+                "follows[/bold red]"
+            )
+            for reason in fit.reasons:
+                out.print(f"  - {reason}", markup=False)
+    say_synthetic(any(fit.manifest["synthetic_data"] for fit in fits))
+
+
+def end(fits) -> None:
+    """Exit code 1 where a fit did not converge."""
+    if not all(fit.converged for fit in fits):
+        raise typer.Exit(NOT_CONVERGED)
+
+
+@commands.command()
+def diagnose(
+    folder: Folder,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of the checks; FOLDER/checks unless told."),
+    ] = None,
+    seed: Seed = 0,
+    draws: Draws = 500,
+    replicates: Annotated[
+        int, typer.Option(min=100, help="Cohorts to simulate.")
+    ] = 1000,
+    bins: Annotated[
+        int | None,
+        typer.Option(min=1, help="Bins of the VPC; by the number of samples."),
+    ] = None,
+) -> None:
+    """Check a fit: residuals, NPDE, VPC, η, priors; exit code 1 if not converged."""
+    from ckin.diagnosis import diagnose as check
+    from ckin.reopen import open_fit
+
+    with explained():
+        fit = open_fit(folder, draws)
+        where = folder / "checks" if out_dir is None else out_dir
+        with progress() as report:
+            found = check(
+                fit, where, seed=seed, replicates=replicates, bins=bins, report=report
+            )
+    say_verdict([fit])
+    out.print(f"checks of {folder}: {fit.manifest['model']}", markup=False)
+    for line in found.lines if fit.converged else found.lines[1 + len(fit.reasons) :]:
+        out.print(f"  {line}", markup=False)
+    out.print(f"written: {where}", markup=False)
+    end([fit])
