@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from ckin.assay import ASSAYS, ERRORS, AbstractError, Assay, Normal, RawCt
@@ -14,19 +13,18 @@ from ckin.ct import apart, write_wells
 from ckin.dataset import Dataset, write_dataset
 from ckin.dataset.records import counted
 from ckin.errors import InputError, did_you_mean
+from ckin.fit_figures import write_figures
 from ckin.inference import (
     GRID_ERROR,
     METHODS,
     Fit,
     Report,
     fit,
-    individual_curves,
-    population_curve,
+    wanted_profiles,
+    with_profiles,
 )
-from ckin.inference.predict import BAND_DRAWS
 from ckin.library import load_model
 from ckin.model import AbstractModel, name_of
-from ckin.plot import POSTERIOR_WORDS, Curves, individual_fits, population_band, save
 from ckin.population import CovariateEffect, Population, population
 from ckin.units import canonical_unit, conversion
 
@@ -45,10 +43,6 @@ COUNTED = {
     "bcell": ("counts",),
     "bcrabl": ("counts",),
 }
-
-# Days between points of a curve while cells move fast, and points after that; the
-# fewest points of a curve that is short.
-FAST_STEP_D, LATE_POINTS, SHORT_POINTS = 0.5, 60, 120
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +73,8 @@ class Analysis:
             for the model's own `described_from_d`.
         values: other values of parameters and names of laws, by name.
         grid_error: error that the grid may make, log10 units of a reading, above 0.
+        profiles: parameters whose profile likelihood is wanted, or "all"; of maximum
+            likelihood only.
     """
 
     model: str
@@ -98,6 +94,7 @@ class Analysis:
     from_day: float | None = None
     values: dict[str, float | str] = dataclasses.field(default_factory=dict)
     grid_error: float = GRID_ERROR
+    profiles: tuple[str, ...] = ()
 
 
 def build_population(analysis: Analysis, dataset: Dataset) -> Population:
@@ -315,6 +312,7 @@ def run_fit(dataset: Dataset, analysis: Analysis, folder: Path, report: Report) 
     """Fit, write the fit folder with its figures, and return the fit."""
     whole, given = build_population(analysis, dataset), dataset
     dataset = described(dataset, whole, analysis.from_day)
+    wanted = wanted_profiles(analysis.profiles, analysis.method, whole, dataset)
     result = fit(
         dataset,
         whole,
@@ -326,6 +324,7 @@ def run_fit(dataset: Dataset, analysis: Analysis, folder: Path, report: Report) 
         grid_error=analysis.grid_error,
         report=report,
     )
+    result = with_profiles(result, wanted, seed=analysis.seed, report=report)
     result.write(folder)
     _write_inputs(given, analysis, folder)
     report("figures", 0, 1)
@@ -348,80 +347,3 @@ def _write_inputs(dataset: Dataset, analysis: Analysis, folder: Path) -> None:
     settings = dataclasses.asdict(dataclasses.replace(analysis, model=model))
     text = json.dumps(settings, indent=2, ensure_ascii=False)
     (folder / ANALYSIS_FILE).write_text(text + "\n", encoding="utf-8")
-
-
-def write_figures(dataset: Dataset, result: Fit, folder: Path, *, seed: int) -> None:
-    """Individual fits and the population band, as PNG files."""
-    fitted = _fitted(dataset, result)
-    assays = result.density.population.assays
-    for index, assay in enumerate(assays):
-        prefix = f"{assay.name}_" if len(assays) > 1 else ""
-        _assay_figures(fitted, result, index, f"{folder}/{prefix}", seed=seed)
-
-
-def _assay_figures(
-    fitted: Dataset, result: Fit, index: int, prefix: str, *, seed: int
-) -> None:
-    """The figures of one assay."""
-    density = result.density
-    assay = density.population.assays[index].name
-    unit = density.population.model.units[density.population.assays[index].quantity]
-    time_d = time_grid(fitted, assay)
-    u, eta = result.thinned(BAND_DRAWS)
-    title = f"{result.manifest['model']} ({result.manifest['method']})"
-    if not result.verdict.converged:
-        title += " - DID NOT CONVERGE"
-    bands = individual_curves(density, u, eta, time_d, index)
-    curves = {}
-    for patient, band in zip(fitted.patients, bands, strict=True):
-        times = [sample.time_d for sample in patient.samples if sample.assay == assay]
-        if times:
-            own = time_d <= max(times)
-            curves[patient.id] = _curve(time_d[own], band[own], unit)
-    read = tuple(patient for patient in fitted.patients if patient.id in curves)
-    fitted = dataclasses.replace(fitted, patients=read)
-    ml = result.manifest["method"] == "laplace"
-    pages = individual_fits(
-        fitted,
-        assay,
-        curves,
-        title=f"Individual fits: {title}",
-        # Of maximum likelihood there is no posterior of the population.
-        words=("median", "band of estimate and patient") if ml else POSTERIOR_WORDS,
-    )
-    for number, page in enumerate(pages, start=1):
-        save(page, Path(f"{prefix}individual_fits_{number}.png"))
-    band = population_curve(density, u, jax.random.key(seed), time_d, index)
-    figure = population_band(
-        fitted, assay, _curve(time_d, band, unit), title=f"Population: {title}"
-    )
-    save(figure, Path(f"{prefix}population.png"))
-
-
-def _fitted(dataset: Dataset, result: Fit) -> Dataset:
-    """The patients that were fitted, in the fit's order."""
-    known = {patient.id: patient for patient in dataset.patients}
-    patients = tuple(known[name] for name in result.density.data.ids)
-    return dataclasses.replace(dataset, patients=patients)
-
-
-def _curve(time_d: np.ndarray, band: np.ndarray, unit: str) -> Curves:
-    low, middle, high = np.moveaxis(band, -1, 0)
-    return Curves(time_d=time_d, low=low, middle=middle, high=high, unit=unit)
-
-
-def time_grid(dataset: Dataset, assay: str) -> np.ndarray:
-    """Days at which to draw: dense until 60 d after the last dose, then sparse."""
-    times = [
-        sample.time_d
-        for patient in dataset.patients
-        for sample in patient.samples
-        if sample.assay == assay
-    ]
-    doses = [dose.time_d for patient in dataset.patients for dose in patient.doses]
-    end = max(times)
-    fast = min(end, max(doses, default=0.0) + 60.0)
-    # Of a course of hours, so many points as of one of months.
-    dense = np.arange(0.0, fast, min(FAST_STEP_D, end / SHORT_POINTS))
-    late = np.geomspace(fast, end, LATE_POINTS) if fast < end else [end]
-    return np.unique(np.concatenate([dense, late]))

@@ -27,7 +27,7 @@ LATEX = {
 }
 PREAMBLE = r"""% Compile with lualatex or xelatex: the equations are in Unicode.
 \documentclass{article}
-\usepackage[margin=2cm,landscape]{geometry}
+\usepackage[margin=1.5cm,landscape]{geometry}
 \usepackage{fontspec,longtable,array}
 \setmainfont{DejaVu Sans}
 \setmonofont{DejaVu Sans Mono}
@@ -88,11 +88,11 @@ def as_latex(card: Card) -> str:
         parts.append(verbatim if laid_out else _latex(block))
     for table in card.tables:
         widths = " ".join(
-            r">{\raggedright\arraybackslash}p{6.5cm}" if head in WRAPPED else "l"
+            r">{\raggedright\arraybackslash}p{5.5cm}" if head in WRAPPED else "l"
             for head in table.columns
         )
         rows = [" & ".join(map(_latex, row)) + r" \\" for row in table.rows]
-        head = " & ".join(map(_latex, table.columns)) + r" \\ \hline"
+        head = " & ".join(map(_latex, table.columns)) + r" \\ \hline\endhead"
         parts += [
             rf"\subsection*{{{_latex(table.title)}}}",
             "\n".join(

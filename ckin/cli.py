@@ -307,6 +307,13 @@ def fit(
             "wells and standards, and DATA has the rest."
         ),
     ] = None,
+    profile: Annotated[
+        list[str],
+        typer.Option(
+            help="Parameter whose profile likelihood is wanted, or all; with --method "
+            "laplace. Repeatable."
+        ),
+    ] = [],
     set: Set = [],
     force: Annotated[bool, typer.Option(help="Write over an earlier fit.")] = False,
 ) -> None:
@@ -339,6 +346,7 @@ def fit(
             from_day=from_day,
             values=values_of(set),
             grid_error=grid_error,
+            profiles=tuple(profile),
         )
         with progress() as report:
             result = run_fit(dataset, analysis, out_dir, report)

@@ -51,6 +51,7 @@ def identify(
     ] = None,
 ) -> None:
     """What a trial can tell: parameters, laws told apart, sampling days."""
+    from ckin.foreseen import foresee
     from ckin.identify import Alternative, Question, identify
     from ckin.identify_report import on_terminal, write_answer
 
@@ -74,8 +75,9 @@ def identify(
         )
         with progress() as report:
             answer = identify(question, report)
-        written = write_answer(answer, out_dir)
-    out.print(on_terminal(answer))
+            foreseen = foresee(question, answer.alternatives, report=report)
+        written = write_answer(answer, out_dir, foreseen)
+    out.print(on_terminal(answer, foreseen))
     out.print(
         f"written: {out_dir} ({', '.join(p.name for p in written)})", markup=False
     )

@@ -50,8 +50,29 @@ def print_fit(result, folder: Path) -> None:
     out.print(table)
     for line in _likelihood_lines(result.manifest):
         out.print(line, markup=False)
+    if result.profiles:
+        _print_profiles(result.profiles)
     out.print(_referee_line(result.referee), markup=False)
     out.print(f"written: {folder}", markup=False)
+
+
+def _print_profiles(profiles) -> None:
+    """Limits by the profile beside those by the standard error."""
+    level = f"{100 * profiles[0].level:g}%"
+    table = Table(
+        title=f"{level} limits by profile likelihood, and by the standard error",
+        title_justify="left",
+    )
+    for column in ("parameter", "estimate", "lower", "upper", "SE lower", "SE upper"):
+        table.add_column(column, justify="left" if column == "parameter" else "right")
+    for each in profiles:
+        ends = (each.estimate, each.lower.value, each.upper.value, *each.wald)
+        table.add_row(each.name, *("none" if x != x else f"{x:.4g}" for x in ends))
+    out.print(table)
+    for each in profiles:
+        for limit in (each.lower, each.upper):
+            if limit.note:
+                out.print(f"  - {each.name}: {limit.note}", markup=False)
 
 
 def _likelihood_lines(manifest) -> list[str]:

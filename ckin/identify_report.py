@@ -10,7 +10,12 @@ from rich.text import Text
 
 from ckin.identify import Answer, SampleDays, describe
 from ckin.plot import save
-from ckin.plot.designs import contraction_bars, day_gains, law_matrix
+from ckin.plot.designs import (
+    contraction_bars,
+    day_gains,
+    law_matrix,
+    prior_intervals,
+)
 from ckin.writing import writing
 
 
@@ -71,12 +76,25 @@ def tables(answer: Answer) -> dict[str, pd.DataFrame]:
     return {"parameters": whole, "laws": separations, "days": days}
 
 
-def write_answer(answer: Answer, folder: Path) -> list[Path]:
-    """`parameters.csv`, `laws.csv`, `days.csv`, a figure of each, `report.md`."""
+def write_answer(
+    answer: Answer, folder: Path, foreseen: pd.DataFrame | None = None
+) -> list[Path]:
+    """`parameters.csv`, `laws.csv`, `days.csv`, a figure of each, `report.md`.
+
+    And `prior.csv` with its figure.
+
+    Args:
+        answer: what the trial can tell.
+        folder: to write into.
+        foreseen: what the prior foresees (`ckin.foreseen`), if that was asked.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     found, written = tables(answer), []
+    if foreseen is not None:
+        found = {"prior": foreseen, **found}
     title = describe(answer.question)
     figures = {
+        "prior": prior_intervals,
         "parameters": contraction_bars,
         "laws": law_matrix,
         "days": day_gains,
@@ -98,6 +116,9 @@ def write_answer(answer: Answer, folder: Path) -> list[Path]:
 def as_markdown(answer: Answer, found: dict[str, pd.DataFrame]) -> str:
     """The report: three questions, their tables and figures, the confounders."""
     lines = [f"# {TITLE}", "", f"{describe(answer.question)}.", "", f"*{CAUTION}*", ""]
+    if "prior" in found:
+        lines += ["## What the prior foresees", "", *_words_on_prior(found["prior"])]
+        lines += ["", _markdown(found["prior"]), "", "![](prior.png)", ""]
     lines += ["## Which parameters", "", *_words_on_parameters(answer), ""]
     lines += [_markdown(found["parameters"]), "", "![](parameters.png)", ""]
     if not found["laws"].empty:
@@ -112,10 +133,14 @@ def as_markdown(answer: Answer, found: dict[str, pd.DataFrame]) -> str:
     return "\n".join(lines)
 
 
-def on_terminal(answer: Answer) -> Group:
+def on_terminal(answer: Answer, foreseen: pd.DataFrame | None = None) -> Group:
     """The same, shorter."""
     found = tables(answer)
     parts: list[Text | Table] = [Text(CAUTION, style="bold"), Text()]
+    if foreseen is not None:
+        shown = foreseen.drop(columns=["metric", "failed", "n"])
+        parts.append(_table(shown, "Prior: 5%, 50% and 95% of persons"))
+        parts += [*map(Text, _words_on_prior(foreseen)), Text()]
     columns = ["parameter", "value", "prior_sd", "sd_posterior", "contraction"]
     if "contraction_without_cycle_1" in found["parameters"]:
         columns.append("contraction_without_cycle_1")
@@ -136,6 +161,30 @@ def _has_feeders(answer: Answer) -> bool:
     from ckin.library import load_model
 
     return "FTC" in load_model(answer.question.model).receives
+
+
+def _words_on_prior(foreseen: pd.DataFrame) -> list[str]:
+    """What is drawn, and who could not be solved."""
+    n = int((foreseen["n"] + foreseen["failed"]).max())
+    lines = [
+        f"PRIOR: {n} persons under each law, drawn from the priors of typical values "
+        "and ω and from patients; nobody was measured. In 5 of 100 a number is below "
+        "q05, in 5 above q95."
+    ]
+    failed = foreseen.groupby("law", sort=False)["failed"].max()
+    lines += [
+        f"{law}: {count} of them could not be solved and are left out."
+        for law, count in failed.items()
+        if count
+    ]
+    cut = foreseen.loc[foreseen["not_ended"] > 0.5, ["law", "cycle"]]
+    if len(cut):
+        where = ", ".join(f"{law} (cycle {cycle})" for law, cycle in cut.to_numpy())
+        lines.append(
+            "Persistence is cut off by the next cycle or the end of follow-up in more "
+            f"than half: {where}."
+        )
+    return lines
 
 
 def _words_on_parameters(answer: Answer) -> list[str]:

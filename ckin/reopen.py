@@ -210,7 +210,8 @@ def _held(folder: Path) -> _Held:
     settings: dict[str, Any] = json.loads(
         (folder / ANALYSIS_FILE).read_text(encoding="utf-8")
     )
-    for name in ("assays", "errors", "sigmas", "estimate", "vary", "covariates"):
+    lists = ("assays", "errors", "sigmas", "estimate", "vary", "covariates", "profiles")
+    for name in lists:
         settings[name] = tuple(settings.get(name, ()))
     analysis = Analysis(**settings)
     given = read_dataset(folder / DATA_FILE)

@@ -12,6 +12,12 @@ from ckin.inference.fit import fit as fit
 from ckin.inference.predict import individual_curves as individual_curves
 from ckin.inference.predict import population_curve as population_curve
 from ckin.inference.predict import readings as readings
+from ckin.inference.profile import Limit as Limit
+from ckin.inference.profile import Profile as Profile
+from ckin.inference.profile import profile as profile
+from ckin.inference.profiled import wanted_profiles as wanted_profiles
+from ckin.inference.profiled import with_profiles as with_profiles
 from ckin.inference.referee import Referee as Referee
 from ckin.inference.referee import referee as referee
 from ckin.inference.results import Fit as Fit
+from ckin.inference.results import units_of as units_of

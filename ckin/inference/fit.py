@@ -331,6 +331,7 @@ def _finish(
         referee=judge,
         # Weights are of draws.
         refereed=None if result.maximum else summarise_refereed(density, u, judge),
+        maximum=result.maximum,
     )
     report("summaries", 1, 1)
     return finished

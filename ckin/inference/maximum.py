@@ -19,9 +19,9 @@ from scipy import optimize
 
 from ckin._types import Array
 from ckin.inference.density import Density
-from ckin.inference.individual import best_candidates
 from ckin.inference.laplace import PopulationLaplace
-from ckin.inference.marginal import Modes, find_modes, smooth, value_and_slope
+from ckin.inference.marginal import Modes, smooth
+from ckin.inference.surface import Surface
 
 
 # The peak is reached when a Newton step would gain less than this, in nats.
@@ -34,18 +34,12 @@ NEWTON_STEPS = 6
 DIFFERENCE = 1e-3
 # Curvatures below this share of the largest are none: the data do not determine it.
 FLAT = 1e-7
-# A patient's mode that is this much higher, in nats, is another one.
-HIGHER = 1e-4
 # Rounds of (search, look for higher modes of patients).
 ROUNDS = 4
-# Starts of each patient's mode when it is sought anew.
-FRESH_STARTS = 2
 # √(gᵀH⁻¹g) above which a patient's mode is none, in SDs.
 AT_MODE = 1e-4
 # ω that is taken for none, and the nats by which that may be worse.
 NO_OMEGA, NO_LOSS = 1e-5, 1e-3
-# log ω is not followed below e^-12.
-LOWEST = -12.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +56,8 @@ class Maximum:
         astray: patients without a mode that is one.
         gain_left: nats that a Newton step would still gain; NaN if there is no peak.
         steps: evaluations of the marginal.
+        width: a square root of the covariance of the approximation that the search
+            started from, priors in it.
     """
 
     u: np.ndarray
@@ -73,6 +69,7 @@ class Maximum:
     astray: tuple[str, ...]
     gain_left: float
     steps: int
+    width: np.ndarray
 
     @property
     def log_likelihood(self) -> float:
@@ -114,19 +111,23 @@ def maximise(
         key: for fresh starts of the patients' modes.
         report: called with (round, at most) as it goes.
     """
-    surface = _Surface(smooth(density), start)
+    size = len(density.names)
+    width = np.asarray(start.factor, dtype=float)
+    if not np.isfinite(width).all():
+        width = np.eye(size)
+    surface = Surface(smooth(density), start.maps.eta)
     u = np.asarray(start.u, dtype=float)
     if not (np.isfinite(u).all() and np.isfinite(surface.at(u)[0])):
         u = np.asarray(density.start, dtype=float)
     for round_, fresh in enumerate(jax.random.split(key, ROUNDS)):
         report(round_, ROUNDS)
-        u = _searched(surface, u)
+        u = _searched(surface, width, u)
         if not surface.higher_modes(u, fresh):
             break
     report(ROUNDS, ROUNDS)
     u, at_zero = _at_zero(surface, u)
     free = np.array([name not in at_zero for name in density.names])
-    u, covariance, gain_left, flat = _polished(surface, u, free)
+    u, covariance, gain_left, flat = _polished(surface, width, u, free)
     modes, each = surface.whole(u)
     lost = np.asarray(~(modes.decrement < AT_MODE))
     return Maximum(
@@ -139,77 +140,18 @@ def maximise(
         astray=tuple(np.array(density.data.ids)[lost].tolist()),
         gain_left=gain_left,
         steps=surface.steps,
+        width=width,
     )
 
 
-class _Surface:
-    """The marginal log likelihood, with the patients' modes of its best point kept."""
-
-    def __init__(self, density: Density, start: PopulationLaplace):
-        self.density = density
-        self.steps = 0
-        # A patient of whom the start knows nothing starts as the typical one.
-        eta = start.maps.eta
-        self._eta = jnp.where(jnp.isfinite(eta), eta, 0.0)
-        self._best = -math.inf
-        # Columns: one SD of the starting approximation.
-        self.factor = np.asarray(start.factor, dtype=float)
-        if not np.isfinite(self.factor).all():
-            self.factor = np.eye(len(density.names))
-        self._is_omega = np.array(
-            [name.startswith("omega_") for name in density.names], dtype=bool
-        )
-
-    def at(self, u: np.ndarray) -> tuple[float, np.ndarray]:
-        """Value and slope in u; -inf and nothing where there is none."""
-        low = self._is_omega & (u < LOWEST)
-        modes, each, slope = self._evaluated(np.where(low, LOWEST, u))
-        value = float(each.sum())
-        if not (np.isfinite(value) and np.isfinite(slope).all()):
-            return -math.inf, np.zeros_like(u)
-        if value > self._best:
-            self._best, self._eta = value, modes.eta
-        return value, np.where(low, 0.0, slope)
-
-    def whole(self, u: np.ndarray) -> tuple[Modes, np.ndarray]:
-        """Modes, and log likelihood of each patient."""
-        modes, each, _ = self._evaluated(u)
-        return modes, each
-
-    def _evaluated(self, u: np.ndarray):
-        self.steps += 1
-        modes = find_modes(self.density, jnp.asarray(u), self._eta)
-        each, slope = value_and_slope(self.density, jnp.asarray(u), modes)
-        return modes, np.asarray(each), np.asarray(slope)
-
-    def higher_modes(self, u: np.ndarray, key: Array) -> bool:
-        """Seek the patients' modes anew; whether any is higher, and now followed."""
-        at = jnp.asarray(u)
-        now = find_modes(self.density, at, self._eta)
-        eta, value = now.eta, now.value
-        hyper = self.density.hyper(at)
-        starts = [jnp.zeros_like(eta)]
-        keys = jax.random.split(key, FRESH_STARTS)
-        starts += [best_candidates(self.density, hyper, each) for each in keys]
-        for start in starts:
-            found = find_modes(self.density, at, start)
-            better = found.value > value + HIGHER
-            eta = jnp.where(better[:, None], found.eta, eta)
-            value = jnp.where(better, found.value, value)
-        if not bool(jnp.any(value > now.value)):
-            return False
-        self._eta, self._best = eta, -math.inf
-        return True
-
-
-def _searched(surface: _Surface, start: np.ndarray) -> np.ndarray:
+def _searched(surface: Surface, width: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Up the marginal by BFGS."""
 
     def loss(w):
-        value, slope = surface.at(start + surface.factor @ w)
+        value, slope = surface.at(start + width @ w)
         if not np.isfinite(value):
             return 1e30, np.zeros_like(w)
-        return -value, -surface.factor.T @ slope
+        return -value, -width.T @ slope
 
     found = optimize.minimize(
         loss,
@@ -218,10 +160,10 @@ def _searched(surface: _Surface, start: np.ndarray) -> np.ndarray:
         method="BFGS",
         options={"gtol": BFGS_SLOPE, "maxiter": BFGS_STEPS},
     )
-    return start + surface.factor @ found.x
+    return start + width @ found.x
 
 
-def _at_zero(surface: _Surface, u: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+def _at_zero(surface: Surface, u: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """U without the ω without which the likelihood is as high, and their names."""
     value, _ = surface.at(u)
     found = []
@@ -236,11 +178,12 @@ def _at_zero(surface: _Surface, u: np.ndarray) -> tuple[np.ndarray, tuple[str, .
     return u, tuple(found)
 
 
-def _polished(surface: _Surface, u: np.ndarray, free: np.ndarray):
+def _polished(surface: Surface, width: np.ndarray, u: np.ndarray, free: np.ndarray):
     """Newton steps to the peak.
 
     Args:
         surface: the marginal.
+        width: a square root of the covariance of the starting approximation.
         u: near its peak.
         free: which parameters move; the others stay.
 
@@ -248,7 +191,7 @@ def _polished(surface: _Surface, u: np.ndarray, free: np.ndarray):
         u; its covariance; nats left to gain; which parameters are not determined.
     """
     # By the spread of each parameter, so that a step is one in all of them.
-    scale = np.sqrt(np.sum(surface.factor**2, axis=1))[free]
+    scale = np.sqrt(np.sum(width**2, axis=1))[free]
     flat = np.zeros(free.size, dtype=bool)
     covariance, left = np.zeros((free.size, free.size)), math.inf
     value, slope = surface.at(u)
@@ -281,7 +224,7 @@ def _polished(surface: _Surface, u: np.ndarray, free: np.ndarray):
 
 
 def _curvature(
-    surface: _Surface, u: np.ndarray, free: np.ndarray, scale: np.ndarray
+    surface: Surface, u: np.ndarray, free: np.ndarray, scale: np.ndarray
 ) -> np.ndarray:
     """Minus the second derivative of the marginal in the free parameters, scaled."""
     rows = []

@@ -19,9 +19,14 @@ from arviz_base import from_dict
 from ckin._types import Array
 from ckin.inference.convergence import Verdict, diagnostics
 from ckin.inference.density import Density
+from ckin.inference.maximum import Maximum
+from ckin.inference.profile import Profile, profile_tables
 from ckin.inference.referee import Referee
 from ckin.population.wells import curve_units
 
+
+# Profile likelihoods place by place, and their intervals.
+PROFILE_FILES = ("profiles.csv", "profile_intervals.csv")
 
 LIBRARIES = ("ckin", "jax", "diffrax", "numpyro", "blackjax", "arviz-base")
 
@@ -43,6 +48,8 @@ class Fit:
         referee: what the adaptive solver says of the draws.
         refereed: the population by the referee's weights; `None` where it had nothing
             to weigh.
+        maximum: of the likelihood, where that was sought.
+        profiles: profile likelihoods, those that were asked for.
     """
 
     density: Density
@@ -55,6 +62,8 @@ class Fit:
     eta: np.ndarray
     referee: Referee
     refereed: pd.DataFrame | None
+    maximum: Maximum | None = None
+    profiles: tuple[Profile, ...] = ()
 
     def thinned(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """`n` draws of (u, η), evenly spaced over all chains."""
@@ -66,7 +75,8 @@ class Fit:
     def write(self, folder: Path) -> None:
         """Write `posterior.nc`, `summary.csv`, `individual.csv`, `manifest.json`.
 
-        And `referee.csv`, where there is something in it.
+        And `referee.csv`, `profiles.csv` and `profile_intervals.csv`, where there is
+        something in them.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.posterior.to_netcdf(folder / "posterior.nc", engine="h5netcdf")
@@ -77,8 +87,19 @@ class Fit:
             (folder / "referee.csv").unlink(missing_ok=True)
         else:
             self.refereed.to_csv(folder / "referee.csv", index=False)
+        self._write_profiles(folder)
         text = json.dumps(self.manifest, indent=2, ensure_ascii=False)
         (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+
+    def _write_profiles(self, folder: Path) -> None:
+        paths = [folder / name for name in PROFILE_FILES]
+        if not self.profiles:
+            for path in paths:
+                path.unlink(missing_ok=True)
+            return
+        found = profile_tables(self.profiles, units_of(self.density))
+        for path, table in zip(paths, found, strict=True):
+            table.to_csv(path, index=False, float_format="%.8g")
 
 
 def population_draws(density: Density, u: np.ndarray) -> dict[str, np.ndarray]:
@@ -209,7 +230,7 @@ def summarise(density: Density, u: np.ndarray) -> tuple[pd.DataFrame, pd.DataFra
     draws = {**sampled, **derived_draws(density, u)}
     table = diagnostics(_dataset(draws))
     rows = []
-    units = _units(density)
+    units = units_of(density)
     for name, values in draws.items():
         low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
         rows.append(
@@ -278,7 +299,7 @@ def summarise_refereed(
         return None
     weights = judge.weights[weighed]
     judged = u.reshape(-1, u.shape[-1])[None, judge.rows[weighed]]
-    rows, units = [], _units(density)
+    rows, units = [], units_of(density)
     draws = {**population_draws(density, judged), **derived_draws(density, judged)}
     for name, (values,) in draws.items():
         mean, sd = weights @ values, values.std()
@@ -303,7 +324,8 @@ def _dataset(draws: Mapping[str, np.ndarray]) -> xr.Dataset:
     return xr.Dataset({name: (("chain", "draw"), v) for name, v in draws.items()})
 
 
-def _units(density: Density) -> dict[str, str]:
+def units_of(density: Density) -> dict[str, str]:
+    """Unit of each population parameter and derived number, by name."""
     population = density.population
     units = {name: info.unit for name, info in population.info.items()}
     units |= population.model.derived_units

@@ -18,6 +18,7 @@ from ckin.plot.figures import (
 )
 from ckin.plot.page import FIGURES, SYNTHETIC, save
 from ckin.plot.panel import Curves
+from ckin.plot.profiles import profile_panels
 
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "ftc_doses",
     "individual_fits",
     "population_band",
+    "profile_panels",
     "save",
 ]

@@ -1,14 +1,27 @@
 """Figures of what a design can tell: parameters, laws, days."""
 
+import textwrap
+
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ckin.plot.page import BLUE, FAINT, GREY, INK, ORANGE, STYLE, VERMILION
+from ckin.plot.page import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    STYLE,
+    VERMILION,
+)
 
 
+CYCLES = (BLUE, ORANGE, GREEN, PURPLE)
 NOTE = "Expected from the model's own values; nobody was measured."
 
 
@@ -118,4 +131,42 @@ def day_gains(days: pd.DataFrame, title: str) -> Figure:
         ax.set_title(f"to tell {purpose}", loc="left")
         ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
     axes[-1].set_xlabel("days from first infusion")
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def prior_intervals(foreseen: pd.DataFrame, title: str) -> Figure:
+    """Medians and 5-95% of what the prior foresees: a panel a metric, a row a law.
+
+    Args:
+        foreseen: `ckin.foreseen.foresee(...)`.
+        title: over all.
+    """
+    laws = list(dict.fromkeys(foreseen["law"]))
+    metrics = list(dict.fromkeys(foreseen["metric"]))
+    cycles = sorted(set(foreseen["cycle"]))
+    height = 1.3 + len(laws) * (0.16 + 0.11 * len(cycles))
+    figure = _sheet(1.6 + 2.1 * len(metrics), height, title)
+    figure.supxlabel(f"PRIOR. {NOTE}", x=0.01, ha="left", fontsize=7.5, color=GREY)
+    axes = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    for ax, metric in zip(axes, metrics, strict=True):
+        rows = foreseen.loc[foreseen["metric"] == metric]
+        for cycle in cycles:
+            colour = CYCLES[(cycle - 1) % len(CYCLES)]
+            own = rows.loc[rows["cycle"] == cycle]
+            shift = (cycle - 1 - 0.5 * (len(cycles) - 1)) * 0.7 / len(cycles)
+            place = np.array([laws.index(law) for law in own["law"]]) + shift
+            ax.hlines(place, own["q05"], own["q95"], color=colour, lw=1.6)
+            ax.plot(
+                own["q50"], place, ls="", marker="o", ms=3.2, color=colour,
+                label=f"cycle {cycle}",
+            )  # fmt: skip
+        if metric in ("CMAX", "AUC028"):
+            ax.set_xscale("log")
+        ax.set_title(textwrap.fill(rows["what"].to_list()[0], 32), loc="left")
+        ax.set_xlabel(rows["unit"].to_list()[0])
+        ax.set_ylim(len(laws) - 0.5, -0.5)
+    axes[0].set_yticks(range(len(laws)), laws)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
     return figure

@@ -355,7 +355,7 @@ def faults(scenario: Scenario, model: AbstractModel) -> Iterator[tuple[Path, str
         scenario: arms and outcomes.
         model: that is to answer it.
     """
-    if not model.receives:
+    if not model.receives and len(scenario.arms) > 1:
         yield (
             ("model",),
             f"{name_of(model)} is a course from the first infusion and answers to no "

@@ -39,6 +39,7 @@ def fitted(table, tmp_path_factory):
         "--product": ["DRUG=mg/kg"],
         "--grid-error": ["1e-5"],
         "--draws": ["100"],
+        "--profile": ["ka"],
     }
     words = [w for name, values in options.items() for v in values for w in (name, v)]
     result = CliRunner().invoke(app, ["fit", str(table), *words])
@@ -46,6 +47,15 @@ def fitted(table, tmp_path_factory):
     summary = pd.read_csv(out / "summary.csv").set_index("parameter")
     manifest = json.loads((out / "manifest.json").read_text())
     return summary, manifest["likelihood"]
+
+
+@pytest.fixture(scope="module")
+def ka_profile(fitted, tmp_path_factory):
+    """Interval of ka, 1/h; places of its profile; the folder's figures."""
+    (out,) = tmp_path_factory.getbasetemp().glob("theoph*/fit")
+    interval = pd.read_csv(out / "profile_intervals.csv").set_index("parameter")
+    assert (out / "figures" / "profiles.png").is_file()
+    return interval.loc["ka"], pd.read_csv(out / "profiles.csv")
 
 
 class Independent:
@@ -160,3 +170,47 @@ def test_estimates_and_standard_errors_are_those_of_nlme(fitted):
     np.testing.assert_allclose(theta_of(summary), NLME, rtol=0.03)
     se = summary["se"][["lke", "lka", "lcl"]]
     np.testing.assert_allclose(se, [0.0519, 0.196, 0.0593], rtol=0.02)
+
+
+def test_the_profile_of_absorption_reaches_further_up_than_its_standard_error(
+    fitted, ka_profile
+):
+    summary, _ = fitted
+    interval, places = ka_profile
+    ka, se = summary.loc["lka", ["estimate", "se"]]
+    low, high = np.log([interval["lower"], interval["upper"]]) - ka
+    np.testing.assert_allclose(
+        np.log([interval["wald_lower"], interval["wald_upper"]]) - ka,
+        1.959964 * se * np.array([-1.0, 1.0]),
+        rtol=1e-3,
+    )
+    # Fast absorption is over before the second sample: less is known above than below.
+    assert 1.0 < -low / (1.959964 * se) < high / (1.959964 * se) < 1.25
+    assert places["delta_log_likelihood"].iloc[[0, -1]].to_numpy() == pytest.approx(
+        -1.920729, abs=1e-4
+    )
+    assert places["delta_log_likelihood"].max() == 0.0
+
+
+@pytest.mark.slow
+def test_the_profiles_limit_is_where_an_independent_search_falls_as_far(
+    fitted, ka_profile, independent
+):
+    """scipy maximises over the five others with ka at its upper limit."""
+    summary, told = fitted
+    lka = np.log(ka_profile[0]["upper"])
+    start = theta_of(summary)
+    others = [0, 2, 3, 4, 5]
+
+    def at(x):
+        theta = np.insert(x, 1, lka)
+        return -independent.laplace(theta)
+
+    found = optimize.minimize(
+        at,
+        start[others],
+        method="Nelder-Mead",
+        options={"xatol": 1e-4, "fatol": 1e-4},
+    )
+    # The search's own tolerance, and the grid's error of 1e-3 nats.
+    assert -found.fun == pytest.approx(told["log_likelihood"] - 1.920729, abs=3e-3)

@@ -43,7 +43,19 @@ def test_files_hold_what_is_said(report):
     assert "MODEL-BASED" in text
 
 
-@pytest.mark.parametrize("name", ["parameters.png", "days.png"])
+def test_what_the_prior_foresees_is_told_as_a_prior(report):
+    folder, said = report
+    prior = pd.read_csv(folder / "prior.csv").set_index("metric")
+    assert set(prior.index) == {"CMAX", "TMAX", "AUC028", "TLST"}
+    quantiles = prior[["q05", "q50", "q95"]].to_numpy(float)
+    assert (np.diff(quantiles, axis=1) >= 0.0).all()
+    # Stein 2019: levels peak near day 10 in a typical patient.
+    assert 5.0 < quantiles[list(prior.index).index("TMAX"), 1] < 15.0
+    assert "PRIOR: 1000 persons under each law" in said
+    assert "## What the prior foresees" in (folder / "report.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["prior.png", "parameters.png", "days.png"])
 def test_figures_are_drawn(report, name):
     folder, _ = report
     assert (folder / name).stat().st_size > 8_000

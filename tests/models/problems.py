@@ -29,6 +29,7 @@ from ckin.protocol import (
     pad_events,
 )
 from ckin.solve import Solver, solve
+from ckin.solve.adaptive import MAX_STEPS
 
 
 WEIGHT_KG = 60.0
@@ -48,6 +49,10 @@ SAMPLE_D = np.array(
 DOSE_SAMPLES = np.flatnonzero(np.isin(SAMPLE_D, [7.0, 56.0]))
 # Tight enough that agreement to 1e-6 tests the equations and not the tolerance.
 RTOL, ATOL = 1e-10, 1e-10
+# IL-6 is cleared within the hour, which an explicit solver follows for 240 days. At the
+# usual tolerance every draw is solved within the usual budget; at this one, where steps
+# are 2.5 times as short, 3 draws of 50 are not.
+STEPS = {"il6_free_bound": 16384}
 
 
 def default(cls: type[AbstractModel]) -> AbstractModel:
@@ -111,7 +116,9 @@ def cases(*, fast: bool = True) -> list:
     """
     found = []
     for name, cls in MODELS.items():
-        ways = {"ode": Solver(method=dfx.Tsit5(), rtol=RTOL, atol=ATOL)}
+        budget = STEPS.get(name, MAX_STEPS)
+        ode = Solver(method=dfx.Tsit5(), rtol=RTOL, atol=ATOL, max_steps=budget)
+        ways = {"ode": ode}
         if has_closed_form(default(cls)):
             ways["exact"] = Solver(rtol=RTOL, atol=ATOL)
         for way, solver in ways.items():
