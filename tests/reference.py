@@ -6,7 +6,6 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy.integrate import solve_ivp
-from toys import made
 
 from ckin.model import AbstractModel, states
 from ckin.protocol import EventTable
@@ -20,14 +19,16 @@ ATOL = 1e-10
 
 
 @functools.cache
-def _compiled(cls: type[AbstractModel], inputs: tuple[str, ...]):
-    """Slope and Jacobian of flat arrays: a tree of arguments would cost the most."""
-    structure = ravel_pytree(made(cls))[1]
+def _compiled(structure, inputs: tuple[str, ...]):
+    """Slope and Jacobian of flat arrays: a tree of arguments would cost the most.
+
+    By the structure of a model, which holds its laws.
+    """
 
     def slope(parameters, t, y, level, entering):
-        model = structure(parameters)
+        model = jax.tree.unflatten(structure, list(parameters))
         named = dict(zip(inputs, level, strict=True))
-        return jax.numpy.stack(model.vector_field(t, cls.State(*y), named)) + entering
+        return jax.numpy.stack(model.vector_field(t, model.State(*y), named)) + entering
 
     return jax.jit(slope), jax.jit(jax.jacfwd(slope, argnums=2))
 
@@ -38,7 +39,7 @@ def integrate(
     """Quantities before anything given at `time_d`, by name, shape (times,)."""
     cls = type(model)
     vector = ravel_pytree(model)[0]
-    slope, jacobian = _compiled(cls, events.inputs)
+    slope, jacobian = _compiled(jax.tree.structure(model), events.inputs)
     infos = states(model).values()
     atol = [1e-300 if info.log else ATOL * info.scale for info in infos]
     switches = [float(t) for t in model.switch_times()]

@@ -28,7 +28,7 @@ def table(request) -> Path:
 
 
 @pytest.fixture(scope="module")
-def fitted(table, tmp_path_factory):
+def folder(table, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("theoph") / "fit"
     options = {
         "--model": [str(MODEL)],
@@ -44,18 +44,22 @@ def fitted(table, tmp_path_factory):
     words = [w for name, values in options.items() for v in values for w in (name, v)]
     result = CliRunner().invoke(app, ["fit", str(table), *words])
     assert result.exit_code == 0, result.output
-    summary = pd.read_csv(out / "summary.csv").set_index("parameter")
-    manifest = json.loads((out / "manifest.json").read_text())
+    return out
+
+
+@pytest.fixture(scope="module")
+def fitted(folder):
+    summary = pd.read_csv(folder / "summary.csv").set_index("parameter")
+    manifest = json.loads((folder / "manifest.json").read_text())
     return summary, manifest["likelihood"]
 
 
 @pytest.fixture(scope="module")
-def ka_profile(fitted, tmp_path_factory):
-    """Interval of ka, 1/h; places of its profile; the folder's figures."""
-    (out,) = tmp_path_factory.getbasetemp().glob("theoph*/fit")
-    interval = pd.read_csv(out / "profile_intervals.csv").set_index("parameter")
-    assert (out / "figures" / "profiles.png").is_file()
-    return interval.loc["ka"], pd.read_csv(out / "profiles.csv")
+def ka_profile(folder):
+    """Interval of ka, 1/h, and the places of its profile."""
+    interval = pd.read_csv(folder / "profile_intervals.csv").set_index("parameter")
+    assert (folder / "figures" / "profiles.png").is_file()
+    return interval.loc["ka"], pd.read_csv(folder / "profiles.csv")
 
 
 class Independent:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import pickle
 
+import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -442,3 +443,33 @@ def test_gradients_at_many_prior_draws_are_finite(case: Case):
         weights = weights_of(trajectory(case, model)[1], seed)
         for name, value in gradient(case, model, weights).items():
             assert jnp.isfinite(value), (seed, name)
+
+
+def other_forms() -> list:
+    """Every form of every law that is not the default, as model, law and form."""
+    return [
+        pytest.param(cls, {law: form}, id=f"{name}-{form}")
+        for name, cls in problems.MODELS.items()
+        for law, info in laws(cls).items()
+        for form in info.options
+        if form != getattr(default(cls), law).__name__
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("cls", "form"), other_forms())
+def test_every_form_of_every_law_keeps_the_laws_at_many_prior_draws(cls, form):
+    solver = problems.Solver(method=dfx.Tsit5(), rtol=problems.RTOL, atol=problems.ATOL)
+    case = Case("", cls, solver)
+    for seed in range(200):
+        model = draw(cls, seed).with_values(**form)
+        path, found = trajectory(case, model)
+        assert path.ok, seed
+        for name, values in found.items():
+            assert np.all(np.isfinite(values)), (seed, name)
+            assert np.min(values) >= -UNSEEN * np.max(values), (seed, name)
+        for name, value in gradient(case, model, weights_of(found, seed)).items():
+            assert jnp.isfinite(value), (seed, name)
+        if seed < 10:
+            expected = reference.integrate(model, events_of(model), case.time_d)
+            agree(found, expected, rtol=1e-6)
