@@ -165,17 +165,18 @@ def _has_feeders(answer: Answer) -> bool:
 
 def _words_on_prior(foreseen: pd.DataFrame) -> list[str]:
     """What is drawn, and who could not be solved."""
-    n = int((foreseen["n"] + foreseen["failed"]).max())
+    laws = dict.fromkeys(foreseen["law"])
+    failed = dict(zip(foreseen["law"], foreseen["failed"], strict=True))
+    n = int(np.max(foreseen["n"].to_numpy() + foreseen["failed"].to_numpy()))
     lines = [
         f"PRIOR: {n} persons under each law, drawn from the priors of typical values "
         "and ω and from patients; nobody was measured. In 5 of 100 a number is below "
         "q05, in 5 above q95."
     ]
-    failed = foreseen.groupby("law", sort=False)["failed"].max()
     lines += [
-        f"{law}: {count} of them could not be solved and are left out."
-        for law, count in failed.items()
-        if count
+        f"{law}: {failed[law]} of them could not be solved and are left out."
+        for law in laws
+        if failed[law]
     ]
     cut = foreseen.loc[foreseen["not_ended"] > 0.5, ["law", "cycle"]]
     if len(cut):
