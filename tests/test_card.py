@@ -1,6 +1,8 @@
 """Cards of models, in every form, and the pages written from them."""
 
 import importlib.util
+import shutil
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -76,6 +78,18 @@ def test_a_card_of_latex_closes_what_it_opens():
     ]
     for part in outside:
         assert "_" not in part.replace(r"\_", "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("xelatex") is None, reason="needs xelatex")
+@each_model
+def test_a_card_of_latex_compiles_and_fits_its_page(name: str, tmp_path: Path):
+    write_card(card(name), tmp_path / "card.tex")
+    words = ["xelatex", "-interaction=nonstopmode", "-halt-on-error", "card.tex"]
+    subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    log = (tmp_path / "card.log").read_text(encoding="utf-8", errors="replace")
+    assert "Overfull" not in log
+    assert "Missing character" not in log
 
 
 def test_every_row_of_a_listing_is_as_wide_as_its_head():

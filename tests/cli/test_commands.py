@@ -121,6 +121,15 @@ WRONG_OPTIONS = {
         "variance",
     ),
     "several cycles": (["--model", "phases_stein2019"], "--cycles 1"),
+    "a profile of no likelihood": (
+        ["--model", "phases_stein2019", "--profile", "alpha"],
+        "add --method laplace",
+    ),
+    "a profile of no parameter": (
+        ["--model", "phases_stein2019", "--cycles", "1", "--method", "ml"]
+        + ["--profile", "alphaa"],
+        "did you mean alpha? it estimates",
+    ),
 }
 
 

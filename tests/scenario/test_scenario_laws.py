@@ -336,7 +336,7 @@ def test_a_person_who_cannot_be_solved_is_left_out_and_counted():
 )
 def test_what_cannot_be_answered_is_refused(changes, words):
     with pytest.raises(InputError, match=words):
-        compare(scenario(ARMS[:1], **changes))
+        compare(scenario(ARMS[:2], **changes))
 
 
 def test_arms_that_are_not_there_are_refused():
