@@ -18,6 +18,7 @@ from ckin import (
     filing,
     laboratory,
     library_commands,
+    optimum_commands,
     runtime,
     scenario_commands,
     schedule_commands,
@@ -61,6 +62,7 @@ app.add_typer(design_commands.commands)
 app.add_typer(check_commands.commands)
 app.add_typer(scenario_commands.commands)
 app.add_typer(schedule_commands.commands)
+app.add_typer(optimum_commands.commands)
 
 Model = Annotated[str, typer.Option(help="Name (see `ckin models`) or a .py file.")]
 Set = Annotated[

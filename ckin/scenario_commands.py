@@ -72,7 +72,7 @@ def compare(
     from ckin.scenario_report import compare_to_folder, with_options
 
     with explained():
-        _check_out(out_dir, force)
+        check_out(out_dir, force)
         asked = with_options(
             read_scenario(scenario_path(scenario)),
             fit=fit,
@@ -86,11 +86,15 @@ def compare(
     out.print(f"written: {out_dir}", markup=False)
 
 
-def _check_out(folder: Path, force: bool) -> None:
+def check_out(folder: Path, force: bool) -> None:
+    """Refuse a folder for results that is a file, or holds others.
+
+    Raises:
+        InputError: for either.
+    """
     if folder.is_file():
         raise InputError(f"--out {folder} is a file; give a folder")
     if (folder / "manifest.json").exists() and not force:
         raise InputError(
-            f"{folder} holds an earlier fit or comparison; choose another --out, or "
-            "add --force"
+            f"{folder} holds earlier results; choose another --out, or add --force"
         )

@@ -20,7 +20,7 @@ from ckin.plot.scenario import (
 )
 from ckin.protocol.arms import FTC_LEVELS_CELLS_PER_KG
 from ckin.scenario import Result, Scenario, compare, sensitivity, with_fit
-from ckin.scenario.result import Row, write_table
+from ckin.scenario.result import MOST_ROWS, PATIENTS, Row, courses_of, write_table
 from ckin.scenario.scenario import Endpoint
 from ckin.writing import writing
 
@@ -84,7 +84,7 @@ def compare_to_folder(
     """
     # First, so that what cannot be analysed is said before the work.
     rows = None if moves is None else sensitivity(scenario, moves, report=report)
-    result = compare(scenario, report=report)
+    result = compare(scenario, report=report, stream=_stream(scenario, folder))
     result.write(folder)
     if rows is not None:
         write_table(rows, folder / SENSITIVITY)
@@ -94,6 +94,17 @@ def compare_to_folder(
         draw_sensitivity(result, rows, folder / "figures")
     report("figures", 1, 1)
     return result
+
+
+def _stream(scenario: Scenario, folder: Path) -> Path | None:
+    """Where outcomes of everyone go while they come, where they are many."""
+    people = scenario.people
+    draws = 1 if people.source == "typical" else people.draws
+    if isinstance(people.patients, str) or people.patient is not None:
+        return None
+    if courses_of(scenario, draws, people.patients) <= MOST_ROWS:
+        return None
+    return (folder / PATIENTS).with_suffix(".nc")
 
 
 def draw(result: Result, folder: Path) -> list[Path]:
@@ -147,7 +158,7 @@ def _over_time(result: Result) -> dict:
     shown = shown[:MOST_ARMS]
     doses = _doses(result, shown)
     for quantity, bands in result.outcomes.bands.items():
-        what = _what(quantity, bands.unit)
+        what = what_of(quantity, bands.unit)
         common = {"note": note_of(result), "doses_d": doses}
         figures[f"{quantity}"] = arms_over_time(
             bands.days,
@@ -174,7 +185,7 @@ def _drawn(shown: list[str]) -> str:
     return "median and 90% of persons" if len(shown) <= MOST_BANDS else "median person"
 
 
-def _what(quantity: str, unit: str) -> str:
+def what_of(quantity: str, unit: str) -> str:
     """A quantity as an axis names it: by its assay where it has one."""
     for name, make in ASSAYS.items():
         if make().quantity == quantity:

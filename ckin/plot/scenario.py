@@ -4,16 +4,13 @@ Each says across the top that it is a model's, and under the panels what it rest
 """
 
 import itertools
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
 from jaxtyping import Float
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 
 from ckin.plot.page import (
@@ -22,28 +19,20 @@ from ckin.plot.page import (
     GREEN,
     GREY,
     INK,
-    ORANGE,
-    PURPLE,
     SKY,
     STYLE,
     TIME_LABEL,
-    VERMILION,
-    YELLOW,
 )
 from ckin.plot.panel import PRODUCT_COLOURS, PRODUCT_LABELS
+from ckin.plot.what_if import COLOURS, legend_below, what_if_page
 
 
-MODEL_BASED = "MODEL-BASED – no patient measured, not trial results"
-COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY)
 # Arms whose bands are drawn; of more, medians only.
 MOST_BANDS = 4
 # Decades that a panel shows under its highest median.
 DECADES = 5.0
 # Ratios from end to end of an axis from which on ticks next to 1 would touch it.
 WIDE = 8.0
-# Inches.
-LEFT, RIGHT, TAPE, LINE, GAP = 0.9, 0.25, 0.3, 0.19, 0.75
-CHARACTERS_PER_INCH = 14.5
 
 
 @matplotlib.rc_context(STYLE)
@@ -70,7 +59,9 @@ def arms_over_time(
         ratio: draw a line at 1.
         skipped: colours that are those of other arms.
     """
-    figure, ((axes,),) = _page((1, 1), (7.2, 3.7), title=title, note=note, legend=True)
+    figure, ((axes,),) = what_if_page(
+        (1, 1), (7.2, 3.7), title=title, note=note, legend=True
+    )
     colours = itertools.islice(itertools.cycle(COLOURS), skipped, None)
     seen = []
     for (name, band), colour in zip(bands.items(), colours, strict=False):
@@ -106,7 +97,7 @@ def arms_over_time(
             transform=axes.get_xaxis_transform(),
             label=f"{PRODUCT_LABELS[product]} (any arm)",
         )
-    _legend(figure, axes)
+    legend_below(figure, axes)
     return figure
 
 
@@ -133,7 +124,7 @@ def forest(
     shape = (lines, columns)
     size = (2.7, max(1.0, 0.3 * max(longest, len(labels)) + 0.3))
     left = 0.45 + max(len(label) for label in labels) / 13.5
-    figure, panels = _page(shape, size, title=title, note=note, left=left)
+    figure, panels = what_if_page(shape, size, title=title, note=note, left=left)
     flat = [axes for line in panels for axes in line]
     for at, (axes, (endpoint, each)) in enumerate(
         zip(flat, rows.items(), strict=False)
@@ -197,7 +188,7 @@ def response(
     """
     columns = min(len(endpoints), 3)
     lines = -(-len(endpoints) // columns)
-    figure, panels = _page(
+    figure, panels = what_if_page(
         (lines, columns), (2.7, 2.2), title=title, note=note, each_y=True
     )
     flat = [axes for line in panels for axes in line]
@@ -263,7 +254,7 @@ def heat_map(
         logged: whether colours are those of logarithms.
     """
     size = (max(3.0, 0.75 * len(x)) + 0.9, max(1.8, 0.5 * len(y)))
-    figure, ((axes,),) = _page((1, 1), size, title=title, note=note)
+    figure, ((axes,),) = what_if_page((1, 1), size, title=title, note=note)
     shown = np.log10(values) if logged and np.nanmin(values) > 0 else values
     image = axes.imshow(shown, origin="lower", aspect="auto", cmap="cividis")
     middle = 0.5 * (np.nanmin(shown) + np.nanmax(shown))
@@ -305,7 +296,9 @@ def influence(
     lines = -(-len(panels) // columns)
     left = 0.5 + max(map(len, names)) / 13.5
     size = (2.5, max(1.2, 0.24 * len(names)))
-    figure, grid = _page((lines, columns), size, title=title, note=note, left=left)
+    figure, grid = what_if_page(
+        (lines, columns), size, title=title, note=note, left=left
+    )
     flat = [axes for line in grid for axes in line]
     places = {name: len(names) - 1 - at for at, name in enumerate(names)}
     for at, (axes, (endpoint, rows)) in enumerate(
@@ -366,80 +359,3 @@ def _ratio_axis(axis: Axis, low: float, high: float) -> None:
     limit(low, high)
     axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     axis.set_minor_locator(NullLocator())
-
-
-def _page(
-    shape: tuple[int, int],
-    panel: tuple[float, float],
-    *,
-    title: str,
-    note: str,
-    left: float = LEFT,
-    legend: bool = False,
-    each_y: bool = False,
-) -> tuple[Figure, np.ndarray]:
-    """A page of panels with the tape of the model across its top and a note below."""
-    rows, columns = shape
-    gap_x = 0.75 if each_y else 0.3
-    width = left + columns * panel[0] + (columns - 1) * gap_x + RIGHT
-    width = max(width, 6.2)
-    titles = textwrap.wrap(title, int((width - 0.4) * 10))
-    notes = textwrap.wrap(note, int((width - 0.4) * CHARACTERS_PER_INCH))
-    top = TAPE + 0.14 + 1.25 * LINE * len(titles) + 0.28
-    bottom = 0.6 + (0.5 if legend else 0.0) + LINE * len(notes) + 0.12
-    height = top + rows * panel[1] + (rows - 1) * GAP + bottom
-    figure = Figure(figsize=(width, height))
-    inner = width - left - RIGHT
-    panel_x = (inner - (columns - 1) * gap_x) / columns
-    panels = figure.subplots(
-        rows,
-        columns,
-        squeeze=False,
-        gridspec_kw={
-            "left": left / width,
-            "right": 1 - RIGHT / width,
-            "bottom": bottom / height,
-            "top": 1 - top / height,
-            "wspace": gap_x / panel_x,
-            "hspace": GAP / panel[1],
-        },
-    )
-    tape = 1 - TAPE / height
-    figure.add_artist(
-        Rectangle((0, tape), 1, 1 - tape, transform=figure.transFigure, color=YELLOW)
-    )
-    figure.text(
-        *(0.5, 0.5 * (1 + tape), MODEL_BASED),
-        ha="center",
-        va="center_baseline",
-        fontsize=11,
-        fontweight="bold",
-        color="black",
-    )
-    y = height - TAPE - 0.14
-    for text in titles:
-        figure.text(
-            0.2 / width, y / height, text, va="top", fontsize=11.5, fontweight="bold"
-        )
-        y -= 1.25 * LINE
-    for row, text in enumerate(reversed(notes)):
-        figure.text(
-            0.2 / width, (0.1 + LINE * row) / height, text, va="bottom", fontsize=8.5
-        )
-    figure.set_gid(f"{0.1 + LINE * len(notes):.4f}")
-    return figure, panels
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    """Under the panel, over the note."""
-    handles, labels = axes.get_legend_handles_labels()
-    height = figure.get_size_inches()[1]
-    figure.legend(
-        handles,
-        labels,
-        loc="lower center",
-        bbox_to_anchor=(0.5, float(figure.get_gid() or 0.0) / height),
-        ncols=max(1, min(4, len(labels))),
-        borderaxespad=0.2,
-        columnspacing=1.4,
-    )

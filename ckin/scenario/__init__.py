@@ -9,10 +9,12 @@ A scenario names a population, arms and outcomes (`Scenario`, or a TOML file); e
 person is followed under every arm. Nothing of it is a result of a trial.
 """
 
-from ckin.scenario.compare import Bands as Bands
+from pathlib import Path
+
 from ckin.scenario.compare import Outcomes as Outcomes
 from ckin.scenario.compare import run as run
 from ckin.scenario.compare import with_fit as with_fit
+from ckin.scenario.kept import Bands as Bands
 from ckin.scenario.read import parse_scenario as parse_scenario
 from ckin.scenario.read import read_scenario as read_scenario
 from ckin.scenario.result import Result as Result
@@ -26,14 +28,18 @@ from ckin.scenario.scenario import Worth as Worth
 from ckin.scenario.sensitivity import sensitivity as sensitivity
 
 
-def compare(scenario: Scenario, *, report=lambda *_: None) -> Result:
+def compare(
+    scenario: Scenario, *, report=lambda *_: None, stream: Path | None = None
+) -> Result:
     """Run a scenario and say what follows.
 
     Args:
         scenario: the question.
         report: called with (stage, done, total).
+        stream: netCDF file for the outcomes of everyone, of more people than memory
+            holds (`run`).
 
     Raises:
         InputError: what the model, the fit or the arms cannot answer.
     """
-    return Result(run(scenario, report=report))
+    return Result(run(scenario, report=report, stream=stream))

@@ -9,6 +9,7 @@ so that memory is that of a batch, of the outcomes, and of the curves that are d
 """
 
 import dataclasses
+import itertools
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -24,38 +25,17 @@ from ckin.cohort import FOLLOW_UP_DAYS, SAMPLE_DAYS, normals, visits_of
 from ckin.errors import InputError
 from ckin.metrics.rows import level_on
 from ckin.model import AbstractModel, name_of
+from ckin.scenario.kept import Bands, Curves, InMemory, Streamed, Values
 from ckin.scenario.lanes import QUICK, Laid, Solver, lay, parameters_set, runs_in
 from ckin.scenario.outcomes import outcome_values
-from ckin.scenario.people import FOR_READING, People, find_people
+from ckin.scenario.people import FOR_READING, People, find_people, people_in_blocks
 from ckin.scenario.scenario import Outcome, Scenario, Worth, faults, quantity_of
-from ckin.scenario.statistics import QUANTILES
 
 
-# People whose curves are kept for bands: edges are good to a few percent of a band.
-BAND_PEOPLE = 500
-# Days of a band at most.
-BAND_DAYS = 400
+# Persons (patients × draws) that are solved at a time, where outcomes go to disk.
+BLOCK = 16_384
 
 Report = Callable[[str, int, int], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Bands:
-    """Levels of one quantity over time: 5%, 50% and 95% over persons.
-
-    Attributes:
-        quantity: of the model.
-        unit: of the levels.
-        days: from the first infusion.
-        level: by arm, (3, days).
-        ratio: by arm, the level over that of the reference within persons.
-    """
-
-    quantity: str
-    unit: str
-    days: Float[np.ndarray, " days"]
-    level: Mapping[str, np.ndarray]
-    ratio: Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +45,8 @@ class Outcomes:
     Attributes:
         scenario: the question.
         people: who was treated.
-        values: of each outcome by name, (arms, draws, patients); NaN where a person
-            could not be solved.
+        values: of each outcome by name, (arms, draws, patients), in memory or on disk;
+            NaN where a person could not be solved.
         units: of each outcome by name.
         bands: by quantity.
         failed: persons who could not be solved, by arm.
@@ -79,7 +59,7 @@ class Outcomes:
 
     scenario: Scenario
     people: People
-    values: Mapping[str, Float[np.ndarray, "arms draws patients"]]
+    values: Mapping[str, Values]
     units: Mapping[str, str]
     bands: Mapping[str, Bands]
     failed: Mapping[str, int]
@@ -100,6 +80,8 @@ def run(
     *,
     people: People | None = None,
     report: Report = lambda *_: None,
+    stream: Path | None = None,
+    block: int = BLOCK,
 ) -> Outcomes:
     """Outcomes of every person under every arm.
 
@@ -107,65 +89,163 @@ def run(
         scenario: the question.
         people: who is treated; by default those that the scenario describes.
         report: called with (stage, done, total).
+        stream: netCDF file for the outcomes, written block by block: memory is that of
+            a block however many patients there are. They stay there.
+        block: persons of a block, about.
 
     Raises:
-        InputError: what the model, the fit or the arms cannot answer.
+        InputError: what the model, the fit or the arms cannot answer, or a file that
+            cannot be written.
     """
-    people = find_people(scenario) if people is None else people
-    model = people.whole.model
+    began = time.perf_counter()
+    parts = _parts(scenario, people, block if stream is not None else None)
+    part = next(parts)
+    model = part.whole.model
     wrong = [
         f"{'.'.join(map(str, path))}: {words}"
         for path, words in faults(scenario, model)
     ]
     if wrong:
         raise InputError("\n".join(wrong))
-    quantity = {o.name: quantity_of(model, o.of) for o in scenario.outcomes}
-    quantities = list(dict.fromkeys(quantity.values()))
+    asked = _Asked.of(scenario, model)
+    shape = _shape(scenario, part, stream is not None)
+    names = [arm.name for arm in scenario.arms]
+    if stream is None:
+        store = InMemory(list(asked.units), len(names), shape)
+    else:
+        told = f"MODEL-BASED: {part.basis}"
+        store = Streamed(stream, asked.units, names, shape, part.shape[1], told)
+    curves = Curves(scenario, asked.quantities, shape)
+    counted = _Counted(dict.fromkeys(names, 0), shape[0] * shape[1] * len(names))
+    weights, finished = [], False
+    try:
+        for each in itertools.chain([part], parts):
+            found = _of_part(asked, each, curves, counted, report, stream is not None)
+            store.put(each, found)
+            weights.append(each.weight_kg)
+        finished = True
+    finally:
+        if isinstance(store, Streamed):
+            store.close(whole=finished)
+    if stream is not None:
+        # Who is who is on disk.
+        part = dataclasses.replace(
+            part, phi=part.phi[:, :0], weight_kg=np.concatenate(weights), ids=()
+        )
+    return Outcomes(
+        scenario=scenario,
+        people=part,
+        values=store.values,
+        units=asked.units,
+        bands=curves.bands(model, names),
+        failed=counted.failed,
+        error_log10=counted.error,
+        quick=counted.quick,
+        unchecked=counted.unchecked,
+        notes=tuple(_notes(scenario, part, model)),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _parts(
+    scenario: Scenario, people: People | None, block: int | None
+) -> Iterator[People]:
+    if people is not None or block is None:
+        return iter([find_people(scenario) if people is None else people])
+    return people_in_blocks(scenario, block)
+
+
+def _shape(scenario: Scenario, part: People, streamed: bool) -> tuple[int, int]:
+    """Draws, and patients of all parts."""
+    draws, patients = part.shape
+    n = scenario.people.patients
+    if isinstance(n, str) or scenario.people.patient is not None or not streamed:
+        return draws, patients
+    return draws, n if "between-patient" in part.uncertainty else patients
+
+
+@dataclasses.dataclass
+class _Counted:
+    """What is counted over all people.
+
+    Attributes:
+        failed: persons who could not be solved, by arm.
+        courses: of everyone under every arm.
+        done: of them.
+        error: estimated largest error of a level, log10.
+        quick: persons who took more steps than usual.
+        unchecked: persons of them of whom no error could be estimated.
+    """
+
+    failed: dict[str, int]
+    courses: int
+    done: int = 0
+    error: float = 0.0
+    quick: int = 0
+    unchecked: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """What is read of everyone, and the arms on their grids."""
+
+    scenario: Scenario
+    quantity: Mapping[str, str]
+    quantities: list[str]
+    units: dict[str, str]
+    laid: list[Laid]
+
+    @staticmethod
+    def of(scenario: Scenario, model: AbstractModel) -> "_Asked":
+        quantity = {o.name: quantity_of(model, o.of) for o in scenario.outcomes}
+        units = {
+            o.name: o.kind.unit.replace("level", model.units[quantity[o.name]])
+            for o in scenario.outcomes
+        }
+        laid = [lay(arm, model, scenario.follow_d) for arm in scenario.arms]
+        quantities = list(dict.fromkeys(quantity.values()))
+        return _Asked(scenario, quantity, quantities, units, laid)
+
+
+def _of_part(
+    asked: _Asked,
+    people: People,
+    curves: Curves,
+    counted: _Counted,
+    report: Report,
+    in_blocks: bool,
+) -> dict[str, np.ndarray]:
+    """Outcomes of some people under every arm, (arms, persons) each."""
+    scenario, laid = asked.scenario, asked.laid
     solver = Solver(
         people,
-        quantities,
+        asked.quantities,
         parameters_set(scenario, people),
         runs=runs_in(scenario),
+        in_blocks=in_blocks,
     )
-    laid = [lay(arm, model, scenario.follow_d) for arm in scenario.arms]
-    began = time.perf_counter()
     report("check the steps", 0, 2)
     first = next(each for each in laid if each.arm.name == scenario.first)
     pace, error = solver.quick(first, report)
-    shape, n_people = people.shape, solver.n_people
-    values = {o.name: np.full((len(laid), n_people), np.nan) for o in scenario.outcomes}
-    failed = dict.fromkeys([arm.name for arm in scenario.arms], 0)
-    curves = _Curves(scenario, quantities, n_people)
+    values = {
+        o.name: np.full((len(laid), solver.n_people), np.nan) for o in scenario.outcomes
+    }
     readings = _Readings(scenario, people)
-    done = 0
     for at, rows, levels, solved in _all_solved(solver, laid, pace):
         for outcome in scenario.outcomes:
-            level = levels[:, quantities.index(quantity[outcome.name])]
+            column = asked.quantities.index(asked.quantity[outcome.name])
             values[outcome.name][at, rows] = readings.outcome(
-                outcome, laid[at], rows, level
+                outcome, laid[at], rows, levels[:, column]
             )
-        curves.keep(at, laid[at], rows, levels)
-        failed[laid[at].arm.name] += int((~solved).sum())
-        done += levels.shape[0]
-        report("solve", done, n_people * len(laid))
-    seconds = time.perf_counter() - began
-    names = [arm.name for arm in scenario.arms]
-    return Outcomes(
-        scenario=scenario,
-        people=people,
-        values={n: v.reshape(len(laid), *shape) for n, v in values.items()},
-        units={
-            o.name: o.kind.unit.replace("level", model.units[quantity[o.name]])
-            for o in scenario.outcomes
-        },
-        bands=curves.bands(model, names),
-        failed=failed,
-        error_log10=float(error.max(initial=0.0, where=np.isfinite(error))),
-        quick=int((pace > 1).sum()),
-        unchecked=int((~np.isfinite(error)).sum()),
-        notes=tuple(_notes(scenario, people, model)),
-        seconds=seconds,
-    )
+        curves.keep(people, at, laid[at], rows, levels)
+        counted.failed[laid[at].arm.name] += int((~solved).sum())
+        counted.done += levels.shape[0]
+        report("solve", counted.done, counted.courses)
+    known = error[np.isfinite(error)]
+    counted.error = max(counted.error, float(known.max(initial=0.0)))
+    counted.quick += int((pace > 1).sum())
+    counted.unchecked += int((~np.isfinite(error)).sum())
+    return values
 
 
 def _all_solved(
@@ -233,77 +313,37 @@ class _Readings:
             words = f"{assay} {cycle} {day:.3f}"
             key = jax.random.fold_in(self._key, zlib.crc32(words.encode()))
             draws, patients = self._people.shape
-            index = jnp.arange(draws * patients)
-            self._known[name] = np.asarray(normals(key, index, ()))
+            index = self._people.first + jnp.arange(patients)
+            own = jax.vmap(lambda draw: jax.random.fold_in(key, draw))
+            noise = jax.vmap(lambda key: normals(key, index, ()))
+            self._known[name] = np.asarray(noise(own(jnp.arange(draws)))).reshape(-1)
         return self._known[name]
 
 
-class _Curves:
-    """Curves of some people under every arm, on common days."""
-
-    def __init__(self, scenario: Scenario, quantities: list[str], n_people: int):
-        self._scenario, self._quantities = scenario, quantities
-        kept = min(BAND_PEOPLE, n_people)
-        self._rows = np.unique(np.linspace(0, n_people - 1, kept).astype(int))
-        step = max(1.0, np.ceil(scenario.follow_d / BAND_DAYS))
-        self._days = np.append(
-            np.arange(0.0, scenario.follow_d, step), scenario.follow_d
-        )
-        shape = (len(scenario.arms), self._rows.size, len(quantities), self._days.size)
-        self._level = np.full(shape, np.nan, dtype=np.float32)
-
-    def keep(self, at: int, laid: Laid, rows: np.ndarray, levels: np.ndarray) -> None:
-        """Keep what of a batch is to be drawn."""
-        _, mine, theirs = np.intersect1d(self._rows, rows, return_indices=True)
-        for column in range(len(self._quantities)):
-            chosen = levels[theirs, column]
-            self._level[at, mine, column] = level_on(laid.time_d, chosen, self._days)
-
-    def bands(self, model: AbstractModel, names: list[str]) -> dict[str, Bands]:
-        """Quantiles over persons."""
-        reference = names.index(self._scenario.first)
-        found = {}
-        for column, quantity in enumerate(self._quantities):
-            level = self._level[:, :, column].astype(float)
-            base = level[reference]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ratio = np.where(base > 0, level / base, np.nan)
-            found[quantity] = Bands(
-                quantity=quantity,
-                unit=model.units[quantity],
-                days=self._days,
-                level={n: _quantiles(level[i]) for i, n in enumerate(names)},
-                ratio={n: _quantiles(ratio[i]) for i, n in enumerate(names)},
-            )
-        return found
-
-
-def _quantiles(curves: np.ndarray) -> np.ndarray:
-    """5%, 50% and 95% over rows, day by day; NaN where nobody is known."""
-    found = np.full((len(QUANTILES), curves.shape[1]), np.nan)
-    some = np.isfinite(curves).any(axis=0)
-    found[:, some] = np.nanquantile(curves[:, some], QUANTILES, axis=0)
-    return found
-
-
 def worth(
-    outcomes: Outcomes, worths: tuple[Worth, ...]
+    outcomes: Outcomes, worths: tuple[Worth, ...], part: slice = slice(None)
 ) -> Float[np.ndarray, "arms draws patients"]:
-    """Utility of every person under every arm."""
+    """Utility of every person under every arm.
+
+    Args:
+        outcomes: of everyone.
+        worths: the utility, a sum.
+        part: which patients.
+    """
     terms = []
     for term in worths:
-        values = outcomes.values[term.outcome]
+        values = outcomes.values[term.outcome][:, :, part]
         known = np.isfinite(values)
         if term.scale == "linear":
-            part = values / term.per
+            found = values / term.per
         elif term.scale == "log2":
             positive = known & (values > 0)
-            part = np.where(positive, np.log2(np.where(positive, values, 1.0)), np.nan)
+            found = np.where(positive, np.log2(np.where(positive, values, 1.0)), np.nan)
         else:
             assert term.level is not None  # the schema asks for it
             over = values >= term.level
-            part = np.where(known, over if term.scale == "above" else ~over, np.nan)
-        terms.append(term.weight * part)
+            found = np.where(known, over if term.scale == "above" else ~over, np.nan)
+        terms.append(term.weight * found)
     return np.sum(np.stack(terms), axis=0)
 
 

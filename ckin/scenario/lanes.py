@@ -34,6 +34,8 @@ LANES, LANES_GPU = 1024, 32_768
 MOST_ARMS = 8
 # Pace of people who are too fast for the usual one, in units of that.
 QUICK = 4.0
+# People of a call of few, where they are solved in blocks: one shape for all blocks.
+FEW = 256
 # Steps and events are padded to a multiple of these.
 STEP_BUCKET, EVENT_BUCKET = 32, 8
 # Levels of so small a share of a person's highest weigh nothing, and may err.
@@ -213,6 +215,7 @@ class Solver:
         names: Sequence[str] = (),
         *,
         runs: bool = False,
+        in_blocks: bool = False,
     ):
         self._people, self._whole = people, people.whole
         self._quantities = tuple(quantities)
@@ -220,6 +223,8 @@ class Solver:
         self._names = tuple(names)
         # Whether any arm has cells that run in: all have rates then.
         self._runs = runs
+        # Blocks of people share their programs, however many of each are quick.
+        self._in_blocks = in_blocks
         self._laid: dict[tuple[str, float], Dosing] = {}
         draws, patients = people.shape
         self._weight_kg = np.tile(people.weight_kg, draws)
@@ -250,7 +255,7 @@ class Solver:
 
     def _differ(self, laid: Laid, rows: np.ndarray, slow: float, fast: float):
         """How far levels of each person at one pace are from those at another."""
-        lanes = Lanes.of(rows.size)
+        lanes = self._lanes(rows.size)
         size = lanes.arms * lanes.people
         phi = self._phi(laid.arm)
         found = np.zeros(rows.size)
@@ -283,7 +288,7 @@ class Solver:
             Place of the arm, which people, levels (people, quantities, times) on the
             arm's own days, and who was solved.
         """
-        lanes = Lanes.of(rows.size)
+        lanes = self._lanes(rows.size)
         steps, times = self._steps(like or laid), self._times(like or laid)
         waiting = None
         for start in range(0, len(laid), lanes.arms):
@@ -303,6 +308,11 @@ class Solver:
                 waiting = (start, chunk, own, made)
         if waiting is not None:
             yield from _read(*waiting)
+
+    def _lanes(self, n_people: int) -> Lanes:
+        if not self._in_blocks:
+            return Lanes.of(n_people)
+        return Lanes.of(FEW if n_people <= FEW else LANES_GPU)
 
     def _phi(self, arm: Arm) -> np.ndarray:
         """φ of everyone under an arm, (people, estimated)."""

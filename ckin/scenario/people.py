@@ -8,7 +8,7 @@ whether there are a hundred or a thousand.
 
 import dataclasses
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +54,7 @@ class People:
         notes: what else a reader must know.
         drawn: names of the parameters whose typical values differ between draws.
         residual: whether readings have an error.
+        first: place of the first of these patients among all, from 0.
     """
 
     whole: Population
@@ -68,11 +69,12 @@ class People:
     notes: tuple[str, ...] = ()
     drawn: tuple[str, ...] = ()
     residual: bool = False
+    first: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
         """Number of draws and of patients."""
-        return self.phi.shape[0], self.phi.shape[1]
+        return len(self.typical), len(self.weight_kg)
 
     def phi_with(self, values: Mapping[str, float]) -> np.ndarray:
         """φ of every patient where these typical values hold instead."""
@@ -95,8 +97,45 @@ def _phi_of(whole: Population, name: str, value: float) -> float:
     return float(whole.to_phi(natural)[at])
 
 
-def find_people(scenario: Scenario) -> People:
+def people_in_blocks(scenario: Scenario, most: int) -> Iterator[People]:
+    """The people of a scenario, some patients in every draw at a time.
+
+    A patient is the same in a block as among all. Patients of a fit come at once.
+
+    Args:
+        scenario: the question.
+        most: persons (patients × draws) of a block, about.
+
+    Raises:
+        InputError: as `find_people`.
+    """
+    spec = scenario.people
+    fit = None
+    if spec.source == "fit" and spec.fit is not None:
+        fit = reopen(spec.fit, spec.draws)
+    n = spec.patients
+    if isinstance(n, str) or spec.patient is not None:
+        yield find_people(scenario, fit=fit)
+        return
+    alone = find_people(scenario, range(0, 1), fit)
+    if "between-patient" not in alone.uncertainty:
+        yield alone
+        return
+    blocks = -(-n * len(alone.typical) // most)
+    size = -(-n // max(1, min(blocks, n)))
+    for start in range(0, n, size):
+        yield find_people(scenario, range(start, min(start + size, n)), fit)
+
+
+def find_people(
+    scenario: Scenario, which: range | None = None, fit: Reopened | None = None
+) -> People:
     """The people of a scenario.
+
+    Args:
+        scenario: the question.
+        which: of its virtual patients; all by default.
+        fit: the fit folder of the scenario, where it is open already.
 
     Raises:
         InputError: a model, a parameter, a fit folder or a patient that is not there;
@@ -108,9 +147,9 @@ def find_people(scenario: Scenario) -> People:
     if "parameters" in spreads and spec.source == "typical":
         raise InputError("typical values are one set: leave out parameters, or draw")
     if spec.source == "fit":
-        people = _of_fit(scenario, spec, spreads)
+        people = _of_fit(scenario, spec, spreads, which, fit)
     else:
-        people = _of_model(scenario, spec, spreads)
+        people = _of_model(scenario, spec, spreads, which)
     residual = "residual" in spreads
     words = [_word(spread, spec.source) for spread in spreads]
     return dataclasses.replace(people, residual=residual, uncertainty=tuple(words))
@@ -120,13 +159,18 @@ def _word(spread: str, source: str) -> str:
     return WHAT_PARAMETERS[source] if spread == "parameters" else spread
 
 
-def _of_model(scenario: Scenario, spec: PeopleSpec, spreads: tuple[str, ...]) -> People:
+def _of_model(
+    scenario: Scenario,
+    spec: PeopleSpec,
+    spreads: tuple[str, ...],
+    which: range | None,
+) -> People:
     """Draws of a prior, or the model's own values."""
     if scenario.model is None:
         raise InputError(f"scenario {scenario.name} names no model")
     model = load_model(scenario.model).with_values(**spec.values)
     drawn = _drawn(model, spec)
-    whole = _population(model, drawn)
+    whole = population_of(model, drawn, spec.omega)
     key = jax.random.key(scenario.seed)
     if "parameters" in spreads:
         own = jax.random.fold_in(key, FOR_PRIOR)
@@ -136,15 +180,25 @@ def _of_model(scenario: Scenario, spec: PeopleSpec, spreads: tuple[str, ...]) ->
         omega = np.array(whole.omega, dtype=float)[None]
     n = spec.patients if "between-patient" in spreads else 1
     assert isinstance(n, int)  # "fitted" is of a fit
-    return _new_patients(key, whole, typical, omega, n, spec, spreads)
+    return _new_patients(key, whole, typical, omega, n, spec, spreads, which)
 
 
-def _population(model: AbstractModel, drawn: tuple[str, ...]) -> Population:
-    """The model as a population: what is drawn, and what varies between patients."""
+def population_of(
+    model: AbstractModel, drawn: tuple[str, ...], omega: Mapping[str, float]
+) -> Population:
+    """The model as a population: what is drawn, and what varies between patients.
+
+    Args:
+        model: the typical patient.
+        drawn: parameters that a prior draws.
+        omega: SDs of the logarithm beside those of the model.
+    """
     vary = [name for name, info in parameters(model).items() if info.omega is not None]
+    vary += [name for name in omega if name not in vary]
     # Quantities are read by their own names here: any assay that there is will do.
     able = [make() for make in ASSAYS.values() if make().quantity in model.units]
-    return population(model, able or qpcr(), estimate=drawn, vary=vary)
+    assays = able or qpcr()
+    return population(model, assays, estimate=drawn, vary=vary, omega=omega)
 
 
 def _drawn(model: AbstractModel, spec: PeopleSpec) -> tuple[str, ...]:
@@ -196,11 +250,13 @@ def _new_patients(
     n: int,
     spec: PeopleSpec,
     spreads: tuple[str, ...],
+    which: range | None,
 ) -> People:
-    """The same virtual patients in every draw."""
-    index = jnp.arange(n)
-    eta = np.zeros((n, len(whole.vary)))
-    weight = np.full(n, spec.weight_kg or WEIGHT_MEDIAN_KG)
+    """The same virtual patients in every draw: these of `n`."""
+    some = range(n) if which is None else range(which.start, min(which.stop, n))
+    index = jnp.arange(some.start, some.stop)
+    eta = np.zeros((len(some), len(whole.vary)))
+    weight = np.full(len(some), spec.weight_kg or WEIGHT_MEDIAN_KG)
     if "between-patient" in spreads:
         own = jax.random.fold_in(key, FOR_PATIENT)
         # A key for each parameter: one more that varies changes no other's numbers.
@@ -210,7 +266,7 @@ def _new_patients(
         if spec.weight_kg is None:
             spread = np.asarray(normals(jax.random.fold_in(key, FOR_WEIGHT), index, ()))
             weight = WEIGHT_MEDIAN_KG * np.exp(WEIGHT_SD_LOG * spread)
-    phi = np.repeat(typical[:, None], n, axis=1)
+    phi = np.repeat(typical[:, None], len(some), axis=1)
     phi[..., list(whole.vary_index)] += omega[:, None] * eta
     moving = np.ptp(typical, axis=0) > 0
     return People(
@@ -219,16 +275,23 @@ def _new_patients(
         phi=phi,
         weight_kg=weight,
         sigma=np.full(len(typical), SIGMA),
-        ids=tuple(f"V{i + 1:0{len(str(n))}d}" for i in range(n)),
+        ids=tuple(f"V{i + 1:0{len(str(n))}d}" for i in some),
         basis=LABELS[spec.source],
         uncertainty=(),
         drawn=tuple(
             n for n, moves in zip(whole.estimate, moving, strict=True) if moves
         ),
+        first=some.start,
     )
 
 
-def _of_fit(scenario: Scenario, spec: PeopleSpec, spreads: tuple[str, ...]) -> People:
+def _of_fit(
+    scenario: Scenario,
+    spec: PeopleSpec,
+    spreads: tuple[str, ...],
+    which: range | None,
+    fit: Reopened | None,
+) -> People:
     """Draws of a posterior: new patients, the fitted ones, or one of them."""
     if spec.fit is None:
         raise InputError(
@@ -236,7 +299,7 @@ def _of_fit(scenario: Scenario, spec: PeopleSpec, spreads: tuple[str, ...]) -> P
             "of a fit: ckin compare ... --fit FOLDER"
         )
     draws = spec.draws if "parameters" in spreads else 1
-    fit = reopen(spec.fit, spec.draws)
+    fit = reopen(spec.fit, spec.draws) if fit is None else fit
     if scenario.model is not None:
         _check_same_model(scenario.model, fit, spec)
     whole = fit.population
@@ -255,7 +318,7 @@ def _of_fit(scenario: Scenario, spec: PeopleSpec, spreads: tuple[str, ...]) -> P
     else:
         assert isinstance(spec.patients, int)
         n = spec.patients if "between-patient" in spreads else 1
-        people = _new_patients(key, whole, typical, omega, n, spec, spreads)
+        people = _new_patients(key, whole, typical, omega, n, spec, spreads, which)
     people = _with_values(people, spec)
     synthetic = bool(fit.manifest["synthetic_data"])
     basis = f"the posterior of {fit.manifest['model']} in {spec.fit.name}"

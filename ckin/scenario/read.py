@@ -80,7 +80,7 @@ def parse_scenario(text: str, file: str, folder: Path = Path()) -> Scenario:
         scenario = Scenario(
             name=table.name,
             title=table.title,
-            model=None if table.model is None else _seen_from(folder, table.model),
+            model=None if table.model is None else seen_from(folder, table.model),
             people=people,
             arms=tuple(arms),
             outcomes=tuple(_outcomes(table, where)),
@@ -109,7 +109,7 @@ def _named(own: Any) -> dict[str, Any]:
     return {**dict(own), "title": own.title or ""}
 
 
-def _seen_from(folder: Path, name: str) -> str:
+def seen_from(folder: Path, name: str) -> str:
     """A name as it is; a path of a file, from the folder of the scenario."""
     path, toml, arm = name.rpartition(".toml")
     if toml and (not arm or arm.startswith(":")):
@@ -120,7 +120,7 @@ def _seen_from(folder: Path, name: str) -> str:
 def _people(table: PopulationTable, model: str | None, folder: Path) -> PeopleSpec:
     values = dict(table.set)
     if table.setting is not None:
-        values = {**_setting(model, table.setting, folder), **values}
+        values = {**setting_of(model, table.setting, folder), **values}
     return PeopleSpec(
         source=table.source,
         draws=table.draws,
@@ -129,14 +129,20 @@ def _people(table: PopulationTable, model: str | None, folder: Path) -> PeopleSp
         fit=None if table.fit is None else folder / table.fit,
         draw=None if table.draw is None else tuple(table.draw),
         values=values,
+        omega=table.omega,
         weight_kg=table.weight_kg,
     )
 
 
-def _setting(model: str | None, wanted: str, folder: Path) -> dict[str, float]:
+def setting_of(model: str | None, wanted: str, folder: Path) -> dict[str, float]:
+    """The values of a named setting of a model.
+
+    Raises:
+        InputError: no model, or one without such a setting.
+    """
     if model is None:
         raise InputError(f"setting {wanted!r} is of a model; name it: model = ...")
-    known = settings(load_model(_seen_from(folder, model)))
+    known = settings(load_model(seen_from(folder, model)))
     if wanted not in known:
         raise InputError(
             f"setting = {wanted!r}: {did_you_mean(wanted, known)}{model} has "
@@ -156,12 +162,12 @@ def _arm(
     """An arm: its protocol, changed."""
     here = (kind, name)
     with where.located((*here, "protocol")):
-        plan = load_protocol(_seen_from(folder, own.protocol))
+        plan = load_protocol(seen_from(folder, own.protocol))
     plan = with_changes(plan, own, here, where.located, check_after_cart)
     with where.located((*here, "set")):
         values = dict(own.set)
         if own.setting is not None:
-            values = {**_setting(table.model, own.setting, folder), **values}
+            values = {**setting_of(table.model, own.setting, folder), **values}
         _check_parameters(values, table.model, folder)
     plan = dataclasses.replace(plan, assumptions=(*plan.assumptions, *own.assumptions))
     title = own.title or plan.title
@@ -250,7 +256,7 @@ def _outcomes(table: ScenarioTable, where: Where) -> Iterator[Outcome]:
             name_of_kind = kind.name.replace("a level", level)
         title = own.title or f"{name_of_kind}, {own.of}"
         with where.located(("outcomes", name, "unit")):
-            unit = _unit(own.unit)
+            unit = unit_of(own.unit)
         with where.located(("outcomes", name)):
             yield Outcome(
                 name=name,
@@ -265,7 +271,12 @@ def _outcomes(table: ScenarioTable, where: Where) -> Iterator[Outcome]:
             )
 
 
-def _unit(text: str | None) -> str:
+def unit_of(text: str | None) -> str:
+    """A unit as ckin writes it; "" of none.
+
+    Raises:
+        InputError: it is no unit.
+    """
     try:
         return "" if text is None else canonical_unit(text)
     except ValueError as error:
@@ -274,7 +285,7 @@ def _unit(text: str | None) -> str:
 
 def _check_parameters(values: Any, model: str | None, folder: Path) -> None:
     if values and model is not None:
-        load_model(_seen_from(folder, model)).with_values(**dict.fromkeys(values, 1.0))
+        load_model(seen_from(folder, model)).with_values(**dict.fromkeys(values, 1.0))
 
 
 def _check_names(table: ScenarioTable, arms: list[str], where: Where) -> None:
@@ -359,6 +370,11 @@ def _population_conflicts(table: ScenarioTable) -> Iterator[tuple[places.Path, s
             yield ((*here, key), f'found it beside source = "{own.source}"; remove it')
     if own.patients == "fitted" and own.source != "fit":
         yield ((*here, "patients"), 'found "fitted" without a fit; give a number')
+    if own.omega and own.source == "fit":
+        yield (
+            (*here, "omega"),
+            "found it beside a fit, which has spreads of its own; remove it",
+        )
     if own.draw is not None and own.source != "prior":
         yield ((*here, "draw"), f'found it beside source = "{own.source}"; remove it')
     if own.source == "typical" and "parameters" in (table.uncertainty or ()):

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from ckin._types import Float
 from ckin.inference.results import environment
 from ckin.model import name_of
 from ckin.scenario.compare import Outcomes, assumed, worth
+from ckin.scenario.kept import OnDisk, blocks_of, declare
 from ckin.scenario.outcomes import censored
-from ckin.scenario.scenario import Arm, Endpoint, window
+from ckin.scenario.scenario import Arm, Endpoint, Scenario, window
 from ckin.scenario.statistics import (
     MIN_DRAWS,
     QUANTILES,
@@ -142,21 +143,24 @@ class Result:
         for endpoint in scenario.measures:
             outcome = scenario.outcome(endpoint.outcome)
             values = self.outcomes.values[outcome.name]
-            persons = (outcome.sign * values).reshape(len(values), -1)
+            persons = (outcome.sign * values[:, :, part] for part in blocks_of(values))
             sign = -outcome.sign if endpoint.at_most is not None else outcome.sign
             draws = sign * np.stack([summaries(endpoint, each) for each in values])
             rows += self._best(endpoint.name, persons, draws)
         if scenario.worths:
-            utility = self.utility
-            persons = utility.reshape(len(utility), -1)
+            persons = self._utilities()
             rows += self._best(UTILITY, persons, self._expected, expected=True)
         return rows
 
     def _best(
-        self, endpoint: str, persons: np.ndarray, draws: np.ndarray, expected=False
+        self,
+        endpoint: str,
+        persons: Iterable[np.ndarray],
+        draws: np.ndarray,
+        expected=False,
     ) -> list[Row]:
         names = [arm.name for arm in self.outcomes.scenario.arms]
-        of_patients = chances_of_being_best(persons)
+        of_patients = chances_of_being_best(*persons)
         of_draws = chances_of_being_best(draws)
         rows = []
         for at, name in enumerate(names):
@@ -175,12 +179,20 @@ class Result:
         """Utility of every person under every arm."""
         return worth(self.outcomes, self.outcomes.scenario.worths)
 
-    @property
+    def _utilities(self) -> Iterator[np.ndarray]:
+        """The same, some patients at a time."""
+        worths = self.outcomes.scenario.worths
+        for part in blocks_of(self.outcomes.values[worths[0].outcome]):
+            yield worth(self.outcomes, worths, part)
+
+    @functools.cached_property
     def _expected(self) -> Float[np.ndarray, "arms draws"]:
         """Expected utility of each arm in each draw, over its patients."""
-        known = np.isfinite(self.utility)
-        total = np.where(known, self.utility, 0.0).sum(axis=2)
-        count = known.sum(axis=2)
+        total, count = 0.0, 0
+        for utility in self._utilities():
+            known = np.isfinite(utility)
+            total = total + np.where(known, utility, 0.0).sum(axis=2)
+            count = count + known.sum(axis=2)
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
     @functools.cached_property
@@ -321,7 +333,10 @@ class Result:
         outcomes = self.outcomes
         draws, patients = outcomes.people.shape
         names = [arm.name for arm in outcomes.scenario.arms]
-        if len(names) * draws * patients > MOST_ROWS:
+        streamed = [v.path for v in outcomes.values.values() if isinstance(v, OnDisk)]
+        if streamed:
+            return streamed[0]
+        if courses_of(outcomes.scenario, draws, patients) > MOST_ROWS:
             return _write_netcdf(outcomes, (folder / PATIENTS).with_suffix(".nc"))
         rows = (
             {
@@ -338,25 +353,22 @@ class Result:
         return write_table(rows, folder / PATIENTS)
 
 
+def courses_of(scenario: Scenario, draws: int, patients: int) -> int:
+    """Rows of a table of persons: each under every arm."""
+    return len(scenario.arms) * draws * patients
+
+
 def _write_netcdf(outcomes: Outcomes, path: Path) -> Path:
     """Outcomes of every person, (arm, draw, patient)."""
-    draws, patients = outcomes.people.shape
+    shape = outcomes.people.shape
     arms = [arm.name for arm in outcomes.scenario.arms]
+    told = f"{MODEL_BASED}: {outcomes.people.basis}"
     with writing(path), h5netcdf.File(path, "w") as file:
-        file.dimensions = {"arm": len(arms), "draw": draws, "patient": patients}
-        file.attrs["data"] = f"{MODEL_BASED}: {outcomes.people.basis}"
-        names = np.array(arms, dtype=object)
-        file.create_variable("arm", ("arm",), _text(), data=names)
+        declare(file, outcomes.units, arms, shape, told, shape[1])
+        file.variables["weight_kg"][:] = outcomes.people.weight_kg
         for name, values in outcomes.values.items():
-            made = file.create_variable(name, ("arm", "draw", "patient"), data=values)
-            made.attrs["units"] = outcomes.units[name]
+            file.variables[name][:] = values[:]
     return path
-
-
-def _text():
-    import h5py
-
-    return h5py.string_dtype()
 
 
 def write_table(rows: Iterable[Mapping[str, Any]], path: Path) -> Path:

@@ -205,6 +205,8 @@ class PeopleSpec:
         fit: a fit folder.
         draw: parameters that a prior draws; `None`: those the model marks for a fit.
         values: other values of parameters and names of laws.
+        omega: SD of the logarithm between patients of parameters for which the model
+            gives none, or another.
         weight_kg: of everyone; `None`: as patients differ (`ckin.cohort`).
     """
 
@@ -215,6 +217,7 @@ class PeopleSpec:
     fit: FilePath | None = None
     draw: tuple[str, ...] | None = None
     values: Mapping[str, float | str] = dataclasses.field(default_factory=dict)
+    omega: Mapping[str, float] = dataclasses.field(default_factory=dict)
     weight_kg: float | None = None
 
 

@@ -54,6 +54,7 @@ Summary = Literal["geometric mean", "mean", "median", "share"]
 Scale = Literal["linear", "log2", "above", "below"]
 
 VALUES = "a table of parameters: set = { leukaemia_0 = 1e6 }"
+OMEGA = "a table of SDs of the logarithm between patients: omega = { vcn = 0.3 }"
 SETTING = "a named set of values of the model's file, such as setting = 'aplasia'"
 
 
@@ -81,6 +82,7 @@ class PopulationTable(Table):
     )
     setting: Text | None = Field(None, description=SETTING)
     set: dict[str, Number | Text] = Field({}, description=VALUES)
+    omega: dict[str, Positive] = Field({}, description=OMEGA)
     weight_kg: Positive | None = Field(
         None, description="kg, above 0: the weight of everyone"
     )

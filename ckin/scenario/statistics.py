@@ -179,20 +179,22 @@ def _share_better(gain: np.ndarray) -> float:
 
 
 def chances_of_being_best(
-    worth: Float[np.ndarray, "arms cases"],
+    *worth: Float[np.ndarray, "arms ..."],
 ) -> Float[np.ndarray, " arms"]:
     """Chance that each arm is the best of all; ties are shared.
 
     Args:
-        worth: of each arm in each case (person or draw), more is better. A case in
-            which any arm is NaN is left out.
+        worth: of each arm in each case (person or draw), more is better, in any number
+            of parts. A case in which any arm is NaN is left out.
     """
-    known = np.isfinite(worth).all(axis=0)
-    if not known.any():
-        return np.full(len(worth), np.nan)
-    cases = worth[:, known]
-    best = cases == cases.max(axis=0)
-    return np.mean(best / best.sum(axis=0), axis=1)
+    total, count = np.zeros(len(worth[0])), 0
+    for part in worth:
+        known = np.isfinite(part).all(axis=0)
+        cases = part[:, known]
+        best = cases == cases.max(axis=0, initial=-np.inf)
+        total = total + (best / np.maximum(best.sum(axis=0), 1)).sum(axis=1)
+        count += int(known.sum())
+    return total / count if count else np.full(total.shape, np.nan)
 
 
 def value_of_information(expected: Float[np.ndarray, "arms draws"]) -> float:

@@ -28,8 +28,11 @@ from ckin.schedule.follow import SmoothMax as SmoothMax
 from ckin.schedule.follow import follow as follow
 from ckin.schedule.optimise import Best as Best
 from ckin.schedule.optimise import CapCheck as CapCheck
+from ckin.schedule.optimise import cap_checks as cap_checks
+from ckin.schedule.optimise import front as front
 from ckin.schedule.optimise import lattice as lattice
 from ckin.schedule.optimise import optimise as optimise
+from ckin.schedule.optimise import with_total as with_total
 from ckin.schedule.patient import PatientDraws as PatientDraws
 from ckin.schedule.patient import patient_draws as patient_draws
 from ckin.schedule.people import people_of as people_of
@@ -40,6 +43,7 @@ from ckin.schedule.question import Question as Question
 from ckin.schedule.question import peaks as peaks
 from ckin.schedule.question import question as question
 from ckin.schedule.question import values as values
+from ckin.schedule.question import values_and_means as values_and_means
 from ckin.schedule.question import worth as worth
 from ckin.schedule.question import worth_and_slope as worth_and_slope
 from ckin.schedule.space import Infusions as Infusions

@@ -8,7 +8,7 @@ is told. `lattice` makes the schedules of a grid, to compare with.
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
@@ -79,7 +79,14 @@ class Best:
 
 
 def optimise(
-    asked: Question, key: Array, *, starts: int = 6, steps: int = 30, name: str = ""
+    asked: Question,
+    key: Array,
+    *,
+    starts: int = 6,
+    steps: int = 30,
+    name: str = "",
+    total: float | None = None,
+    known: Sequence[Best] = (),
 ) -> Best:
     """The best schedule that gradients find from several starts.
 
@@ -89,14 +96,22 @@ def optimise(
         starts: how many.
         steps: of Adam, from each.
         name: of the protocol that is returned.
+        total: a smaller budget than that of the space, in its unit; the same compiled
+            program serves every budget.
+        known: schedules that are feasible, to look at beside those that are reached.
 
     Raises:
         InputError: no schedule near the best ones keeps the caps.
     """
-    space = asked.space
-    z, reached = _climb(asked, space.start(key, starts), steps)
+    space = asked.space if total is None else with_total(asked.space, total)
+    spare = None if space.budget is None else jnp.asarray(space.spare)
+    z, reached = _climb(asked, space.start(key, starts), spare, steps)
     order = np.argsort(-np.asarray(reached))
-    rounded = []
+    rounded = [
+        pair
+        for best in known
+        for pair in _near(space, np.array(best.days) - 1.0, np.array(best.cells_per_kg))
+    ]
     for days, cells in zip(*jax.vmap(space.days_and_cells)(z[order]), strict=True):
         rounded += _near(space, *space.rounded(np.asarray(days), np.asarray(cells)))
     days, cells = _unique(rounded)
@@ -104,6 +119,7 @@ def optimise(
     solves = asked.n * (starts * steps * (1 + space.size) + len(days))
     return _first_kept(
         asked,
+        space,
         days,
         cells,
         found,
@@ -114,15 +130,65 @@ def optimise(
     )
 
 
+def with_total(space: Space, total: float) -> Space:
+    """The space with another budget, in its unit.
+
+    Raises:
+        InputError: a budget that does not pay for what is not open.
+    """
+    if space.budget is None:
+        raise ValueError("a space without a budget has no total")
+    budget = dataclasses.replace(space.budget, total=total)
+    return dataclasses.replace(space, budget=budget)
+
+
+def front(
+    asked: Question,
+    key: Array,
+    totals: Sequence[float],
+    *,
+    starts: int = 6,
+    steps: int = 30,
+    report: Callable[[int, int], None] = lambda *_: None,
+) -> tuple[Best, ...]:
+    """The best schedule under each of several budgets: what more cells buy.
+
+    A schedule that a smaller budget pays for is looked at under the larger ones too,
+    so that more cells are never worth less.
+
+    Args:
+        asked: the question; its space has a budget of the largest total or more.
+        key: of the starts, the same for every budget.
+        totals: budgets, in their unit.
+        starts: of each budget.
+        steps: of Adam, from each.
+        report: called with (budgets done, all of them).
+
+    Raises:
+        InputError: a budget that does not pay for what is not open.
+    """
+    found: list[Best] = []
+    for total in sorted(totals):
+        found.append(
+            optimise(
+                asked, key, starts=starts, steps=steps, total=total, known=found[-1:]
+            )
+        )
+        report(len(found), len(totals))
+    return tuple(found)
+
+
 @eqx.filter_jit
-def _climb(asked: Question, z: Array, steps: int) -> tuple[Array, Array]:
+def _climb(
+    asked: Question, z: Array, spare: Array | None, steps: int
+) -> tuple[Array, Array]:
     """Best coordinates of each start, and their expected utility."""
     rate = optax.cosine_decay_schedule(FIRST_RATE, steps, alpha=LAST_RATE / FIRST_RATE)
     adam = optax.chain(optax.zero_nans(), optax.adam(rate))
 
     def step(carry, _):
         z, state, best, best_value = carry
-        value, slope = jax.vmap(lambda z: worth_and_slope(asked, z))(z)
+        value, slope = jax.vmap(lambda z: worth_and_slope(asked, z, spare))(z)
         better = value > best_value
         best = jnp.where(better[:, None], z, best)
         best_value = jnp.where(better, value, best_value)
@@ -159,6 +225,7 @@ def _unique(
 
 def _first_kept(
     asked: Question,
+    space: Space,
     days: np.ndarray,
     cells: np.ndarray,
     found: np.ndarray,
@@ -169,12 +236,12 @@ def _first_kept(
     reached: tuple[float, ...],
 ) -> Best:
     """The best of these schedules that keeps the caps exactly."""
-    space, least = asked.space, None
+    least = None
     for index in np.argsort(-found):
         plan = space.protocol(days[index], cells[index], name)
         assert not space.faults(plan), space.faults(plan)
         time_d = space.times(jnp.asarray(days[index]))
-        checks = _cap_checks(asked, time_d, jnp.asarray(cells[index]))
+        checks = cap_checks(asked, time_d, jnp.asarray(cells[index]))
         solves += asked.n * bool(checks)
         if all(check.kept for check in checks):
             _, ok = eqx.filter_jit(worth)(asked, time_d, jnp.asarray(cells[index]))
@@ -202,7 +269,14 @@ def _first_kept(
     )
 
 
-def _cap_checks(asked: Question, time_d: Array, cells: Array) -> tuple[CapCheck, ...]:
+def cap_checks(asked: Question, time_d: Array, cells: Array) -> tuple[CapCheck, ...]:
+    """Every cap of a question beside the maxima of its patients, solved adaptively.
+
+    Args:
+        asked: the question.
+        time_d: days of the course of every slot.
+        cells: cells/kg of every slot.
+    """
     if not asked.goal.caps:
         return ()
     names = tuple(dict.fromkeys(cap.quantity for cap in asked.goal.caps))

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ckin._types import Array, Bool, Float
+from ckin._types import Array, Bool, Float, Scalar
 from ckin.errors import InputError
 from ckin.model import AbstractModel
 from ckin.protocol import EventTable
@@ -159,10 +159,18 @@ def worth(
         time_d: days of the course of every slot.
         cells: cells/kg of every slot.
     """
+    value, _, ok = _worth_and_means(asked, time_d, cells)
+    return value, ok
+
+
+def _worth_and_means(
+    asked: Question, time_d: Array, cells: Array
+) -> tuple[Array, dict[str, Array], Array]:
+    """Expected utility, expected measures, and who was solved."""
     table = _table(asked, time_d, cells)
     caps = {f"cap {n}": _soft(cap) for n, cap in enumerate(asked.goal.caps)}
 
-    def one(model: AbstractModel, begun: Any) -> tuple[Array, Array]:
+    def one(model: AbstractModel, begun: Any) -> tuple[Array, dict, Array]:
         found, ok = follow(
             model,
             table,
@@ -176,13 +184,15 @@ def worth(
         for n, cap in enumerate(asked.goal.caps):
             over = jnp.log(found[f"cap {n}"] / cap.level) / CAP_WIDTH
             value = value - cap.weight * CAP_WIDTH * jax.nn.softplus(over)
-        return value, ok & jnp.isfinite(value)
+        own = {name: found[name] for name in asked.goal.measures}
+        return value, own, ok & jnp.isfinite(value)
 
-    each, ok = eqx.filter_vmap(one)(asked.people, asked.begun)
+    each, found, ok = eqx.filter_vmap(one)(asked.people, asked.begun)
     ok = ok & asked.ok
     count = jnp.maximum(jnp.sum(ok), 1)
-    mean = jnp.sum(jnp.where(ok, each, 0.0)) / count
-    return mean - asked.goal.toll * jnp.sum(cells), ok
+    mean = lambda values: jnp.sum(jnp.where(ok, values, 0.0)) / count
+    means = {name: mean(values) for name, values in found.items()}
+    return mean(each) - asked.goal.toll * jnp.sum(cells), means, ok
 
 
 def _soft(cap: Cap) -> SmoothMax:
@@ -199,12 +209,18 @@ def _table(asked: Question, time_d: Array, cells: Array) -> EventTable:
 
 
 def worth_and_slope(
-    asked: Question, z: Float[Array, " size"]
+    asked: Question, z: Float[Array, " size"], spare: Scalar | None = None
 ) -> tuple[Array, Float[Array, " size"]]:
-    """Expected utility at coordinates of the space, and its gradient (forward mode)."""
+    """Expected utility at coordinates of the space, and its gradient (forward mode).
+
+    Args:
+        asked: the question.
+        z: coordinates.
+        spare: as in `Space.days_and_cells`.
+    """
 
     def value(z: Array) -> Array:
-        return worth(asked, *asked.space.schedule(z))[0]
+        return worth(asked, *asked.space.schedule(z, spare))[0]
 
     push = lambda direction: jax.jvp(value, (z,), (direction,))
     return jax.vmap(push, out_axes=(None, 0))(jnp.eye(z.size))
@@ -222,25 +238,48 @@ def values(
         days: from day 1 of the cycle (day 1 is 0), of every slot.
         cells: cells/kg of every slot.
     """
-    out = []
+    return values_and_means(asked, days, cells)[0]
+
+
+def values_and_means(
+    asked: Question,
+    days: Float[np.ndarray, "schedules slots"],
+    cells: Float[np.ndarray, "schedules slots"],
+    report: Callable[[int, int], None] = lambda *_: None,
+) -> tuple[Float[np.ndarray, " schedules"], dict[str, Float[np.ndarray, " schedules"]]]:
+    """Expected utility of many schedules, as `values`, and their expected measures.
+
+    Args:
+        asked: the question.
+        days: from day 1 of the cycle (day 1 is 0), of every slot.
+        cells: cells/kg of every slot.
+        report: called with (schedules done, all of them).
+    """
+    utility, means = [], {name: [] for name in asked.goal.measures}
     for start in range(0, len(days), BATCH):
         part = slice(start, start + BATCH)
         own, amount = days[part], cells[part]
         # One shape, so that it is compiled once.
         spare = ((0, BATCH - len(own)), (0, 0))
-        full = _values(
+        full, found = _values(
             asked,
             jnp.asarray(np.pad(own, spare, mode="edge")),
             jnp.asarray(np.pad(amount, spare, mode="edge")),
         )
-        out.append(np.asarray(full)[: len(own)])
-    return np.concatenate(out)
+        utility.append(np.asarray(full)[: len(own)])
+        for name, each in found.items():
+            means[name].append(np.asarray(each)[: len(own)])
+        report(start + len(own), len(days))
+    return np.concatenate(utility), {n: np.concatenate(m) for n, m in means.items()}
 
 
 @eqx.filter_jit
-def _values(asked: Question, days: Array, cells: Array) -> Array:
+def _values(
+    asked: Question, days: Array, cells: Array
+) -> tuple[Array, dict[str, Array]]:
     times = jax.vmap(asked.space.times)(days)
-    return jax.vmap(lambda time_d, own: worth(asked, time_d, own)[0])(times, cells)
+    both = lambda time_d, own: _worth_and_means(asked, time_d, own)[:2]
+    return jax.vmap(both)(times, cells)
 
 
 @eqx.filter_jit

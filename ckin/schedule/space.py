@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ckin._types import Array, Float
+from ckin._types import Array, Float, Scalar
 from ckin.errors import InputError
 from ckin.protocol import PRODUCTS, Dose, Protocol, cells_text, time_of_day
 from ckin.schedule.budget import Budget
@@ -242,13 +242,23 @@ class Space:
 
     # Coordinates
 
-    def schedule(self, z: Float[Array, " size"]) -> tuple[Array, Array]:
+    def schedule(
+        self, z: Float[Array, " size"], spare: Scalar | None = None
+    ) -> tuple[Array, Array]:
         """Times (days of the course) and cells/kg of every slot, smooth in `z`."""
-        days, cells = self.days_and_cells(z)
+        days, cells = self.days_and_cells(z, spare)
         return self.times(days), cells
 
-    def days_and_cells(self, z: Float[Array, " size"]) -> tuple[Array, Array]:
-        """Days from day 1 of the cycle (day 1 is 0.0), and cells/kg, of every slot."""
+    def days_and_cells(
+        self, z: Float[Array, " size"], spare: Scalar | None = None
+    ) -> tuple[Array, Array]:
+        """Days from day 1 of the cycle (day 1 is 0.0), and cells/kg, of every slot.
+
+        Args:
+            z: coordinates.
+            spare: budget above the least of every infusion, where another than the
+                space's own (one program for several budgets).
+        """
         days, extra, at = [], [], 0
         for choice in self.choices:
             even = jnp.arange(choice.n) * float(choice.apart_d)
@@ -267,15 +277,15 @@ class Space:
             at += _n_cells(choice)
         more = jnp.concatenate(extra)
         least = jnp.array([slot.least for slot in self.slots])
-        return jnp.concatenate(days), least + self._share(more) * more
+        return jnp.concatenate(days), least + self._share(more, spare) * more
 
-    def _share(self, more: Array) -> Array:
+    def _share(self, more: Array, spare: Scalar | None) -> Array:
         """What the budget leaves of the cells above the least: 1, or less."""
         if self.budget is None:
             return jnp.ones(())
         price = jnp.array([self._price(slot.product) for slot in self.slots])
         cost = jnp.sum(price * more) * self.weight_kg
-        spent = SPENT * max(self.spare, 0.0)
+        spent = SPENT * jnp.maximum(self.spare if spare is None else spare, 0.0)
         enough = cost <= spent
         return jnp.where(enough, 1.0, spent / jnp.where(enough, 1.0, cost))
 

@@ -1,7 +1,7 @@
 """Files to start from: each runs as it is, and its comments say what to change.
 
-`protocol.toml`, `scenario.toml` and `model.py` beside this file are written out as they
-lie.
+`protocol.toml`, `scenario.toml`, `question.toml` and `model.py` beside this file are
+written out as they lie.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ def write_starting_file(template: str, path: Path) -> None:
     """Write a file to start from.
 
     Args:
-        template: `protocol.toml`, `scenario.toml` or `model.py`.
+        template: one of those files.
         path: the file to write.
 
     Raises:
