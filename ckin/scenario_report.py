@@ -234,7 +234,12 @@ def _sweeps(result: Result) -> dict:
     by_cell = {(r["arm"], r["endpoint"]): r for r in result.arm_rows}
     for sweep, names in sweeps.items():
         points = {name: dict(scenario.arm(name).point) for name in names}
-        axes = list(points[names[0]])
+        # An axis of one value is none.
+        axes = [
+            axis
+            for axis in points[names[0]]
+            if len({point[axis] for point in points.values()}) > 1
+        ]
         if len(axes) == 1 and len(names) > 1:
             figures[f"{sweep}_response"] = _response(result, axes[0], points, by_cell)
         if len(axes) == 2:

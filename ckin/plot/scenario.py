@@ -31,6 +31,10 @@ from ckin.plot.what_if import COLOURS, legend_below, what_if_page
 MOST_BANDS = 4
 # Decades that a panel shows under its highest median.
 DECADES = 5.0
+# Inches over a panel for the names of what is marked.
+MARK_HEAD = 0.3
+# Values of a sweep that are all ticks of its axis.
+MOST_TICKS = 8
 # Ratios from end to end of an axis from which on ticks next to 1 would touch it.
 WIDE = 8.0
 
@@ -189,7 +193,12 @@ def response(
     columns = min(len(endpoints), 3)
     lines = -(-len(endpoints) // columns)
     figure, panels = what_if_page(
-        (lines, columns), (2.7, 2.2), title=title, note=note, each_y=True
+        (lines, columns),
+        (2.7, 2.2),
+        title=title,
+        note=note,
+        each_y=True,
+        head=MARK_HEAD if marks else 0.0,
     )
     flat = [axes for line in panels for axes in line]
     order = np.argsort(x)
@@ -215,12 +224,15 @@ def response(
                 rotation=35,
                 transform=axes.get_xaxis_transform(),
             )
-        axes.set_title(name, loc="left", pad=16 if marks else None)
+        axes.set_title(name, loc="left", pad=24 if marks else None)
         axes.set_xlabel(x_label)
         if cells:
             axes.set_xscale("log")
             axes.set_xticks(x, [f"{value / 1e6:g}" for value in x], fontsize=7)
             axes.xaxis.set_minor_locator(NullLocator())
+        elif len(x) <= MOST_TICKS:
+            # What was tried, and nothing between: half a cycle is none.
+            axes.set_xticks(x, [f"{value:g}" for value in x])
         axes.set_ylabel(label)
     for axes in flat[len(endpoints) :]:
         axes.set_axis_off()

@@ -38,17 +38,30 @@ def what_if_page(
     left: float = LEFT,
     legend: bool = False,
     each_y: bool = False,
+    head: float = 0.0,
 ) -> tuple[Figure, np.ndarray]:
-    """A page of panels with the tape of the model across its top and a note below."""
+    """A page of panels with the tape of the model across its top and a note below.
+
+    Args:
+        shape: rows and columns of panels.
+        panel: width and height of each, inches.
+        title: over all.
+        note: under all.
+        left: inches to the left of the panels.
+        legend: whether to leave room for a legend under them.
+        each_y: whether every panel has an axis of its own to its left.
+        head: inches over every panel for what is written there.
+    """
     rows, columns = shape
     gap_x = 0.75 if each_y else 0.3
     width = left + columns * panel[0] + (columns - 1) * gap_x + RIGHT
     width = max(width, 6.2)
     titles = textwrap.wrap(title, int((width - 0.4) * 10))
     notes = textwrap.wrap(note, int((width - 0.4) * CHARACTERS_PER_INCH))
-    top = TAPE + 0.14 + 1.25 * LINE * len(titles) + 0.28
+    top = TAPE + 0.14 + 1.25 * LINE * len(titles) + 0.28 + head
     bottom = 0.6 + (0.5 if legend else 0.0) + LINE * len(notes) + 0.12
-    height = top + rows * panel[1] + (rows - 1) * GAP + bottom
+    gap_y = GAP + head
+    height = top + rows * panel[1] + (rows - 1) * gap_y + bottom
     figure = Figure(figsize=(width, height))
     inner = width - left - RIGHT
     panel_x = (inner - (columns - 1) * gap_x) / columns
@@ -62,7 +75,7 @@ def what_if_page(
             "bottom": bottom / height,
             "top": 1 - top / height,
             "wspace": gap_x / panel_x,
-            "hspace": GAP / panel[1],
+            "hspace": gap_y / panel[1],
         },
     )
     tape = 1 - TAPE / height

@@ -44,7 +44,7 @@ class People:
     Attributes:
         whole: the model, and which parameters differ.
         typical: φ of the typical patient of each draw.
-        phi: φ of every patient of every draw.
+        phi: φ of every patient of every draw; of none where outcomes are on disk.
         weight_kg: of each patient.
         sigma: error SD of a reading (of the natural log) in each draw.
         ids: of the patients.
@@ -59,7 +59,7 @@ class People:
 
     whole: Population
     typical: Float[np.ndarray, "draws estimated"]
-    phi: Float[np.ndarray, "draws patients estimated"]
+    phi: Float[np.ndarray, "draws kept estimated"]
     weight_kg: Float[np.ndarray, " patients"]
     sigma: Float[np.ndarray, " draws"]
     ids: tuple[str, ...]

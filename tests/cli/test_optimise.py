@@ -239,6 +239,7 @@ def simulated(tmp_path_factory):
     return data
 
 
+@pytest.mark.slow
 def test_the_dose_of_one_patient_is_decided_from_its_early_samples(simulated, tmp_path):
     names = [patient.id for patient in read_dataset(simulated).patients]
     args = ("optimise", early(tmp_path), "--patient", simulated, "--id", names[1])

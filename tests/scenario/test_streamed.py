@@ -1,6 +1,7 @@
 """Outcomes that go to disk: the same people, the same numbers, block by block."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -75,7 +76,8 @@ def test_a_file_that_was_not_finished_is_removed(tmp_path, monkeypatch):
     def broken(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ckin.scenario.compare._of_part", broken)
+    # `ckin.scenario.compare` is a function as well as a module.
+    monkeypatch.setattr(sys.modules[run.__module__], "_of_part", broken)
     with pytest.raises(KeyboardInterrupt):
         run(ASKED, stream=tmp_path / "patients.nc", block=12)
     assert not (tmp_path / "patients.nc").exists()
