@@ -4,7 +4,8 @@
 
 The flagship model, FTC of two cycles at ten doses on ten days. It is run twice in one
 process: the first time compiles, the second is the time of the work. Then more patients
-than a batch, to show that memory is that of a batch.
+than a batch, to show that memory is that of a batch. With `--stream FILE` it is run once,
+and outcomes go to disk while they come.
 """
 
 import argparse
@@ -69,10 +70,10 @@ def question(arms: int, patients: int) -> Scenario:
     )
 
 
-def timed(scenario: Scenario) -> tuple[Result, float]:
+def timed(scenario: Scenario, stream: Path | None = None) -> tuple[Result, float]:
     """A comparison, and its seconds from the scenario to the last table."""
     began = time.perf_counter()
-    result = compare(scenario)
+    result = compare(scenario, stream=stream)
     assert result.arm_rows
     assert result.comparison_rows
     return result, since(began)
@@ -85,8 +86,16 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=1000)
     parser.add_argument("--more-patients", type=int, default=0)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--stream", type=Path, help="once, with outcomes to this file")
     asked = parser.parse_args()
     scenario = question(asked.arms, asked.patients)
+    if asked.stream:
+        _, seconds = timed(scenario, asked.stream)
+        told = {"arms": len(scenario.arms), "patients": asked.patients}
+        told |= {"s": round(seconds, 1), "peak_mb": round(peak_mb())}
+        told |= {"file_mb": round(asked.stream.stat().st_size / 1e6, 1)}
+        print(json.dumps(told))
+        return
     _, first_s = timed(scenario)
     again = dataclasses.replace(scenario, seed=1)
     result, second_s = timed(again)

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ckin.assay import ASSAYS
+from ckin.cohort import WEIGHT_MEDIAN_KG
 from ckin.errors import InputError
 from ckin.plot import save
 from ckin.plot.figures import ASSAY_LABELS
+from ckin.plot.optimum import against_cells
 from ckin.plot.scenario import (
     MOST_BANDS,
     arms_over_time,
@@ -22,11 +24,14 @@ from ckin.protocol.arms import FTC_LEVELS_CELLS_PER_KG
 from ckin.scenario import Result, Scenario, compare, sensitivity, with_fit
 from ckin.scenario.result import MOST_ROWS, PATIENTS, Row, courses_of, write_table
 from ckin.scenario.scenario import Endpoint
+from ckin.schedule import Apheresis, demand, starting_cells, typical_yields
 from ckin.writing import writing
 
 
 Report = Callable[[str, int, int], None]
 
+# Arms that take so many different numbers of cells make a figure of it.
+FEWEST_COSTS = 3
 # Arms of a figure over time: those with a name of their own, else those of a sweep, the
 # reference and the first so many.
 MOST_ARMS = 7
@@ -113,7 +118,12 @@ def draw(result: Result, folder: Path) -> list[Path]:
     Raises:
         InputError: a folder that cannot be written.
     """
-    figures = {**_over_time(result), **_forests(result), **_sweeps(result)}
+    figures = {
+        **_over_time(result),
+        **_forests(result),
+        **_sweeps(result),
+        **_against_cells(result),
+    }
     with writing(folder):
         return [
             save(figure, folder / f"{name}.png") for name, figure in figures.items()
@@ -222,6 +232,40 @@ def _forests(result: Result) -> dict:
 SENSITIVITY = "sensitivity.csv"
 # Comparisons of one panel of a forest.
 MOST_FOREST = 20
+
+
+def _against_cells(result: Result) -> dict:
+    """What arms take of one apheresis and what they gain, where they take unlike."""
+    scenario = result.outcomes.scenario
+    yields = typical_yields(Apheresis())
+    needed = [demand(arm.protocol, WEIGHT_MEDIAN_KG) for arm in scenario.arms]
+    if {product for cells in needed for product in cells} - set(yields.per_cell):
+        return {}
+    cost = np.array([float(starting_cells(cells, yields)[0]) for cells in needed])
+    # Sums of doses in floating point.
+    if len({f"{each:.9g}" for each in cost}) < FEWEST_COSTS:
+        return {}
+    value = {(row["arm"], row["endpoint"]): row["value"] for row in result.arm_rows}
+    names = [arm.name for arm in scenario.arms]
+    panels = {}
+    for endpoint in scenario.measures:
+        outcome, unit = scenario.outcome(endpoint.outcome), result.unit(endpoint)
+        label = result.summary(endpoint) + (f", {unit}" if unit != "1" else "")
+        sign = -outcome.sign if endpoint.at_most is not None else outcome.sign
+        values = np.array([value[name, endpoint.name] for name in names])
+        panels[endpoint.name] = (values, label, sign)
+    return {
+        "cells": against_cells(
+            cost / 1e9,
+            panels,
+            names=names,
+            yields=float(yields.collected[0]) / 1e9,
+            x_label="10⁹ CD3+ cells to start from",
+            title=f"{scenario.title}: what one apheresis pays for",
+            note=f"{note_of(result)}. Cells for all cycles of {WEIGHT_MEDIAN_KG:g} kg "
+            "by the typical yields of `ckin apheresis`, most of them assumed",
+        )
+    }
 
 
 def _sweeps(result: Result) -> dict:

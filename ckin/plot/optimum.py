@@ -161,3 +161,80 @@ def pareto(
     axes.margins(0.06)
     legend_below(figure, axes)
     return figure
+
+
+@matplotlib.rc_context(STYLE)
+def against_cells(
+    cost: Float[np.ndarray, " arms"],
+    panels: Mapping[str, tuple[Float[np.ndarray, " arms"], str, float]],
+    *,
+    names: Sequence[str],
+    yields: float,
+    x_label: str,
+    title: str,
+    note: str,
+) -> Figure:
+    """What each arm takes of an apheresis, and what it gains: a panel an endpoint.
+
+    Arms that no other beats with as few cells are joined and named.
+
+    Args:
+        cost: cells that each arm takes.
+        panels: by endpoint, its value in each arm, what it is of, and 1 where more is
+            better, else -1.
+        names: of the arms.
+        yields: cells that there are, to mark.
+        x_label: what the cost is.
+        title: over all.
+        note: under all.
+    """
+    columns = min(len(panels), 3)
+    lines = -(-len(panels) // columns)
+    figure, grid = what_if_page(
+        (lines, columns), (2.9, 2.3), title=title, note=note, each_y=True, legend=True
+    )
+    flat = [axes for line in grid for axes in line]
+    for axes, (endpoint, (value, label, sign)) in zip(
+        flat, panels.items(), strict=False
+    ):
+        best = front_of(cost, sign * value)
+        axes.plot(cost, value, "o", color=GREY, ms=4, alpha=0.6, label="arm")
+        axes.plot(
+            cost[best],
+            value[best],
+            "o-",
+            color=BLUE,
+            ms=5,
+            lw=1.2,
+            label="beaten by no arm of as few cells",
+        )
+        for side, at in enumerate(best):
+            axes.annotate(
+                names[at],
+                (cost[at], value[at]),
+                (3, 5 if side % 2 == 0 else -11),
+                textcoords="offset points",
+                fontsize=7,
+                color=INK,
+            )
+        if yields <= 1.3 * cost.max():
+            axes.axvline(yields, color=ORANGE, lw=1.0, ls="--", label="typical harvest")
+        axes.set_title(endpoint, loc="left")
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(label)
+        axes.margins(0.12)
+    for axes in flat[len(panels) :]:
+        axes.set_axis_off()
+    legend_below(figure, flat[0])
+    return figure
+
+
+def front_of(
+    cost: Float[np.ndarray, " arms"], gain: Float[np.ndarray, " arms"]
+) -> list[int]:
+    """Places that gain more than any other of as little cost, by cost; NaN are none."""
+    found: list[int] = []
+    for at in np.lexsort((-gain, cost)):
+        if np.isfinite(gain[at]) and (not found or gain[at] > gain[found[-1]]):
+            found.append(int(at))
+    return found

@@ -120,6 +120,7 @@ def test_figures_are_drawn(compared):
         "ftc_cells_per_ul",
         "ftc_cells_per_ul_ratio",
         "forest",
+        "cells",
         "days_peak_map",
         "days_fed_map",
         "dose_response",
