@@ -4,7 +4,7 @@
 
 The flagship model, FTC of two cycles at ten doses on ten days. It is run twice in one
 process: the first time compiles, the second is the time of the work. Then more patients
-than a batch, to show that memory is that of a batch. With `--stream FILE` it is run once,
+than a batch, to show that memory is that of a batch. With `--stream FILE` it runs once,
 and outcomes go to disk while they come.
 """
 
