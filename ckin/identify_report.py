@@ -105,7 +105,8 @@ def write_answer(
         path = folder / f"{name}.csv"
         with writing(path):
             table.to_csv(path, index=False, float_format="%.6g")
-        save(figures[name](table, title), folder / f"{name}.png")
+        told = f"{title}: prior" if name == "prior" else title
+        save(figures[name](table, told), folder / f"{name}.png")
         written += [path, folder / f"{name}.png"]
     report = folder / "report.md"
     with writing(report):
@@ -118,7 +119,8 @@ def as_markdown(answer: Answer, found: dict[str, pd.DataFrame]) -> str:
     lines = [f"# {TITLE}", "", f"{describe(answer.question)}.", "", f"*{CAUTION}*", ""]
     if "prior" in found:
         lines += ["## What the prior foresees", "", *_words_on_prior(found["prior"])]
-        lines += ["", _markdown(found["prior"]), "", "![](prior.png)", ""]
+        lines += ["", _markdown(_prior_by_cycle(found["prior"])), ""]
+        lines += ["![](prior.png)", ""]
     lines += ["## Which parameters", "", *_words_on_parameters(answer), ""]
     lines += [_markdown(found["parameters"]), "", "![](parameters.png)", ""]
     if not found["laws"].empty:
@@ -138,8 +140,8 @@ def on_terminal(answer: Answer, foreseen: pd.DataFrame | None = None) -> Group:
     found = tables(answer)
     parts: list[Text | Table] = [Text(CAUTION, style="bold"), Text()]
     if foreseen is not None:
-        shown = foreseen.drop(columns=["metric", "failed", "n"])
-        parts.append(_table(shown, "Prior: 5%, 50% and 95% of persons"))
+        title = "Prior: median of persons (5% to 95%)"
+        parts.append(_table(_prior_by_cycle(foreseen), title))
         parts += [*map(Text, _words_on_prior(foreseen)), Text()]
     columns = ["parameter", "value", "prior_sd", "sd_posterior", "contraction"]
     if "contraction_without_cycle_1" in found["parameters"]:
@@ -170,22 +172,44 @@ def _words_on_prior(foreseen: pd.DataFrame) -> list[str]:
     n = int(np.max(foreseen["n"].to_numpy() + foreseen["failed"].to_numpy()))
     lines = [
         f"PRIOR: {n} persons under each law, drawn from the priors of typical values "
-        "and ω and from patients; nobody was measured. In 5 of 100 a number is below "
-        "q05, in 5 above q95."
+        "and ω and from patients; nobody was measured. Median, and in brackets 5% and "
+        "95% of persons."
     ]
     lines += [
         f"{law}: {failed[law]} of them could not be solved and are left out."
         for law in laws
         if failed[law]
     ]
-    cut = foreseen.loc[foreseen["not_ended"] > 0.5, ["law", "cycle"]]
-    if len(cut):
-        where = ", ".join(f"{law} (cycle {cycle})" for law, cycle in cut.to_numpy())
+    persistence = foreseen.loc[foreseen["not_ended"] > 0.5]
+    cut: dict[str, list[str]] = {}
+    for law, cycle in zip(persistence["law"], persistence["cycle"], strict=True):
+        cut.setdefault(law, []).append(str(cycle))
+    if cut:
+        where = "; ".join(f"{law}: {', '.join(cycles)}" for law, cycles in cut.items())
         lines.append(
-            "Persistence is cut off by the next cycle or the end of follow-up in more "
-            f"than half: {where}."
+            "In more than half of them persistence is cut off by the next cycle or the "
+            f"end of follow-up in cycles {where}."
         )
     return lines
+
+
+def _prior_by_cycle(foreseen: pd.DataFrame) -> pd.DataFrame:
+    """A law and cycle a row, a metric a column."""
+    cells: dict[tuple[str, int], dict[str, object]] = {}
+    for row in foreseen.to_dict("records"):
+        own = cells.setdefault((row["law"], row["cycle"]), {})
+        low, middle, high = (_short(row[name]) for name in ("q05", "q50", "q95"))
+        told = f"{middle} ({low} to {high})"
+        own[f"{row['what']}, {row['unit']}"] = told
+    return pd.DataFrame(
+        [{"law": law, "cycle": cycle, **own} for (law, cycle), own in cells.items()]
+    ).fillna("")
+
+
+def _short(value: float) -> str:
+    """Three digits, without an exponent."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 100.0 else f"{rounded:.3g}"
 
 
 def _words_on_parameters(answer: Answer) -> list[str]:

@@ -147,7 +147,11 @@ def prior_intervals(foreseen: pd.DataFrame, title: str) -> Figure:
     cycles = sorted(set(foreseen["cycle"]))
     height = 1.3 + len(laws) * (0.16 + 0.11 * len(cycles))
     figure = _sheet(1.6 + 2.1 * len(metrics), height, title)
-    figure.supxlabel(f"PRIOR. {NOTE}", x=0.01, ha="left", fontsize=7.5, color=GREY)
+    figure.supxlabel(
+        "PRIOR: median and 5 to 95% of persons drawn from it; nobody was measured. "
+        "Hollow: most are cut off by the next cycle or the end.",
+        x=0.01, ha="left", fontsize=7.5, color=GREY,
+    )  # fmt: skip
     axes = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for ax, metric in zip(axes, metrics, strict=True):
         rows = foreseen.loc[foreseen["metric"] == metric]
@@ -157,9 +161,15 @@ def prior_intervals(foreseen: pd.DataFrame, title: str) -> Figure:
             shift = (cycle - 1 - 0.5 * (len(cycles) - 1)) * 0.7 / len(cycles)
             place = np.array([laws.index(law) for law in own["law"]]) + shift
             ax.hlines(place, own["q05"], own["q95"], color=colour, lw=1.6)
+            cut = own["not_ended"].to_numpy() > 0.5
+            middle = own["q50"].to_numpy()
             ax.plot(
-                own["q50"], place, ls="", marker="o", ms=3.2, color=colour,
+                middle[~cut], place[~cut], ls="", marker="o", ms=3.4, color=colour,
                 label=f"cycle {cycle}",
+            )  # fmt: skip
+            ax.plot(
+                middle[cut], place[cut], ls="", marker="o", ms=3.4, color=colour,
+                mfc="white",
             )  # fmt: skip
         if metric in ("CMAX", "AUC028"):
             ax.set_xscale("log")
