@@ -25,7 +25,7 @@ from ckin.inference import (
 )
 from ckin.library import load_model
 from ckin.model import AbstractModel, name_of
-from ckin.population import CovariateEffect, Population, population
+from ckin.population import Population, effect, population
 from ckin.units import canonical_unit, conversion
 
 
@@ -67,7 +67,10 @@ class Analysis:
             add_ASSAY for the additive part of a combined error.
         estimate: parameters to estimate; empty for the model's own choice.
         vary: parameters that vary between patients; empty likewise.
-        covariates: effects as PARAMETER~COLUMN or PARAMETER~COLUMN=LEVEL.
+        covariates: effects as texts (`ckin.population.effect`).
+        correlate: groups of parameters that are correlated, each with commas.
+        eta: how patients are distributed, one of `ckin.population.ETAS`.
+        screen: a horseshoe prior for the covariate effects.
         omega_reading: one of the model's `omega_readings`.
         from_day: leave out samples before this day after the first infusion; `None`
             for the model's own `described_from_d`.
@@ -90,6 +93,9 @@ class Analysis:
     estimate: tuple[str, ...] = ()
     vary: tuple[str, ...] = ()
     covariates: tuple[str, ...] = ()
+    correlate: tuple[str, ...] = ()
+    eta: str = "normal"
+    screen: bool = False
     omega_reading: str | None = None
     from_day: float | None = None
     values: dict[str, float | str] = dataclasses.field(default_factory=dict)
@@ -105,6 +111,11 @@ def build_population(analysis: Analysis, dataset: Dataset) -> Population:
     """
     if analysis.method not in METHODS:
         raise InputError(f"--method {analysis.method}: choose {', '.join(METHODS)}")
+    if analysis.screen and analysis.method in ("laplace", "ml"):
+        raise InputError(
+            "--screen is a prior, and maximum likelihood has none: take --method nuts "
+            "or map"
+        )
     if analysis.target not in ("car", "backbone"):
         raise InputError(f"--target {analysis.target}: choose car or backbone")
     if not 0 < analysis.grid_error < np.inf:
@@ -118,9 +129,17 @@ def build_population(analysis: Analysis, dataset: Dataset) -> Population:
         _assays(analysis, model, dataset),
         estimate=analysis.estimate or None,
         vary=analysis.vary or None,
-        covariates=[effect(text, dataset) for text in analysis.covariates],
+        covariates=[effect(text, dataset.patients) for text in analysis.covariates],
         omega=_spreads(model, analysis.omega_reading),
+        correlate=[_names(group) for group in analysis.correlate],
+        eta=analysis.eta,
+        screen=analysis.screen,
     )
+
+
+def _names(text: str) -> list[str]:
+    """Names between commas."""
+    return [name.strip() for name in text.split(",")]
 
 
 def _assays(
@@ -287,25 +306,6 @@ def _spreads(model: AbstractModel, reading: str | None) -> dict[str, float] | No
         known = ", ".join(model.omega_readings) or "none: its spreads are unambiguous"
         raise InputError(f"--omega-reading {reading}: {name_of(model)} has {known}")
     return dict(model.omega_readings[reading])
-
-
-def effect(text: str, dataset: Dataset) -> CovariateEffect:
-    """Covariate effect from its text; a number is centred at the cohort's median."""
-    parameter, tilde, rest = text.partition("~")
-    column, equals, level = rest.partition("=")
-    if not (tilde and parameter and column):
-        raise InputError(f"--covariate {text}: expected PARAMETER~COLUMN[=LEVEL]")
-    if equals:
-        return CovariateEffect(parameter, column, level=level)
-    values = [p.covariates[column] for p in dataset.patients if column in p.covariates]
-    numbers = [value for value in values if isinstance(value, float | int)]
-    if not values or len(numbers) < len(values):
-        found = "has words in it" if values else "is not in the data"
-        raise InputError(
-            f"--covariate {text}: {column} {found}; for a category write "
-            f"{parameter}~{column}=LEVEL"
-        )
-    return CovariateEffect(parameter, column, center=float(np.median(numbers)))
 
 
 def run_fit(dataset: Dataset, analysis: Analysis, folder: Path, report: Report) -> Fit:

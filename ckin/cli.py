@@ -281,8 +281,23 @@ def fit(
     ] = [],
     covariate: Annotated[
         list[str],
-        typer.Option(help="PARAMETER~COLUMN (power) or PARAMETER~COLUMN=LEVEL."),
+        typer.Option(
+            help="PARAMETER~COLUMN (power), ~COLUMN@CENTER, ~exp(COLUMN), "
+            "~linear(COLUMN) or ~COLUMN=LEVEL; centred at the median. Repeatable."
+        ),
     ] = [],
+    screen: Annotated[
+        bool, typer.Option(help="Horseshoe prior: few of the covariates act.")
+    ] = False,
+    correlate: Annotated[
+        list[str],
+        typer.Option(
+            help="A,B[,C]: parameters correlated between patients. Repeatable."
+        ),
+    ] = [],
+    eta: Annotated[
+        str, typer.Option(help="How patients differ: normal, or student_t (4 df).")
+    ] = "normal",
     omega_reading: Annotated[
         str | None,
         typer.Option(help="Reading of the source's spreads, where it is open."),
@@ -344,6 +359,9 @@ def fit(
             estimate=tuple(estimate),
             vary=tuple(vary),
             covariates=tuple(covariate),
+            screen=screen,
+            correlate=tuple(correlate),
+            eta=eta,
             omega_reading=omega_reading,
             from_day=from_day,
             values=values_of(set),

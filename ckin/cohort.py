@@ -27,7 +27,7 @@ from ckin.dataset.records import counted, first_infusion
 from ckin.errors import InputError
 from ckin.model import name_of
 from ckin.population import Packed, Population, log_readings, of_its_assay, pack
-from ckin.population.model import locations, patient_phi
+from ckin.population.hyper import locations, patient_phi
 from ckin.protocol import Dose, Protocol
 from ckin.solve import Solver
 

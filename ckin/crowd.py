@@ -29,7 +29,8 @@ from ckin.dosing import Dosing, dosing, weighed
 from ckin.inference.referee import ATOL, RTOL
 from ckin.model import name_of
 from ckin.population import GRID_ERROR, Packed, Population, refined
-from ckin.population.model import log_reading, patient_phi
+from ckin.population.hyper import patient_phi
+from ckin.population.model import log_reading
 from ckin.protocol import Protocol, stack_events
 from ckin.solve import Solver, make_grids
 

@@ -210,7 +210,7 @@ def _held(folder: Path) -> _Held:
     settings: dict[str, Any] = json.loads(
         (folder / ANALYSIS_FILE).read_text(encoding="utf-8")
     )
-    lists = ("assays", "errors", "sigmas", "estimate", "vary", "covariates", "profiles")
+    lists = [field.name for field in dataclasses.fields(Analysis) if field.default == ()]
     for name in lists:
         settings[name] = tuple(settings.get(name, ()))
     analysis = Analysis(**settings)

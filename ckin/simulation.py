@@ -18,7 +18,7 @@ from ckin.errors import InputError
 from ckin.library import load_model, load_protocol
 from ckin.model import AbstractModel, name_of
 from ckin.population import Population, population, predicted
-from ckin.population.model import patient_phi
+from ckin.population.hyper import patient_phi
 from ckin.protocol import EventTable, Protocol, cells_text, stack_events
 from ckin.solve import solve
 

@@ -27,12 +27,13 @@ from numpyro.distributions.transforms import biject_to
 from ckin._types import Array, ArrayLike, Float
 from ckin.dataset import Dataset
 from ckin.design.sensitivity import Sensitivities, sensitivities
+from ckin.errors import InputError
 from ckin.inference.density import Density, Hyper, prior_sites
 from ckin.population import Packed, Population
+from ckin.population.hyper import patient_phi
 from ckin.population.model import (
     by_sample,
     of_its_assay,
-    patient_phi,
     reading_log_likelihoods,
 )
 
@@ -292,6 +293,19 @@ def _blocks(all_told: Told, told: Float[Array, "patients samples"], weights):
     return of_centre, spread.sum(axis=0), left.mean(axis=0)
 
 
+def check_plain(population: Population) -> None:
+    """Refuse patients whose information is not worked out here.
+
+    Raises:
+        InputError: correlated or heavy-tailed patients, or cycles that differ.
+    """
+    if not population.plain:
+        raise InputError(
+            "what a design tells is worked out for independent normal patients: "
+            "leave out --correlate, --eta and --iov"
+        )
+
+
 def what_is_told(
     density: Density,
     u: Float[Array, " hyper"],
@@ -301,10 +315,11 @@ def what_is_told(
 ) -> Told:
     """What every reading of a design tells; see `information`."""
     population, design = density.population, density.data
+    check_plain(population)
     hyper = density.hyper(u)
     key_eta, key_readings = jax.random.split(key)
     eta = jax.random.normal(key_eta, density.eta_shape) * (not first_order)
-    phi = patient_phi(population, hyper.centre, hyper.omega, eta)
+    phi = patient_phi(population, hyper.centre, hyper.spread, eta)
     sens = sensitivities(population, design, phi)
 
     def told_at(sigma):

@@ -22,7 +22,12 @@ import numpy as np
 
 from ckin._types import Array, Bool, Float
 from ckin.design.days import Criterion
-from ckin.design.information import point, prior_sd, reading_information
+from ckin.design.information import (
+    check_plain,
+    point,
+    prior_sd,
+    reading_information,
+)
 from ckin.design.sensitivity import sensitivities
 from ckin.inference.density import Density
 
@@ -83,6 +88,7 @@ class Marginal(eqx.Module):
 @eqx.filter_jit
 def marginal(density: Density, u: Float[Array, " hyper"]) -> Marginal:
     """Linearised readings of a design at these population parameters."""
+    check_plain(density.population)
     hyper = density.hyper(u)
     sens = sensitivities(density.population, density.data, hyper.centre)
     vary = jnp.array(density.population.vary_index, dtype=int)

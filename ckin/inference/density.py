@@ -14,26 +14,19 @@ from numpyro.distributions import biject_to
 from numpyro.infer.util import potential_energy
 
 from ckin._types import Array, Float
+from ckin.errors import InputError
 from ckin.population import Packed, Population, population_model
-from ckin.population.model import locations, patient_phi
-from ckin.population.wells import curve_starts, with_curves
+from ckin.population.hyper import (
+    Hyper,
+    block_site,
+    correlation_names,
+    hyper_of,
+    patient_phi,
+    told_values,
+)
+from ckin.population.screening import z_name
+from ckin.population.wells import curve_starts
 from ckin.solve import Solver
-
-
-class Hyper(eqx.Module):
-    """Population parameters in the form the likelihood of a patient takes them.
-
-    Attributes:
-        centre: φ of each patient before its own variation, (patients, estimated). Where
-            wells are fitted, the curves of their plates follow (`population.wells`).
-        omega: between-patient SDs, shape (varying,).
-        sigma: σ of each assay (error SD of the natural log, or what its law says); then
-            additive parts of combined errors; of a well, in cycles, last.
-    """
-
-    centre: Float[Array, "patients estimated"]
-    omega: Float[Array, " varying"]
-    sigma: Float[Array, " errors"]
 
 
 class Density(eqx.Module):
@@ -43,7 +36,9 @@ class Density(eqx.Module):
         population: what is estimated.
         data: the cohort's arrays.
         solver: how to integrate.
-        names: population parameters in the order of `u`.
+        names: population parameters in the order of `u`; of a block of correlations as
+            many names as coordinates.
+        layout: NumPyro site and number of coordinates, in the order of `u`.
         start: u of the prior medians, and of curves as their standards have them.
     """
 
@@ -51,6 +46,7 @@ class Density(eqx.Module):
     data: Packed
     solver: Solver
     names: tuple[str, ...] = eqx.field(static=True)
+    layout: tuple[tuple[str, int], ...] = eqx.field(static=True)
     start: Float[Array, " hyper"]
 
     @property
@@ -60,8 +56,8 @@ class Density(eqx.Module):
 
     @property
     def eta_shape(self) -> tuple[int, int]:
-        """(patients, varying parameters)."""
-        return self.data.n_patients, len(self.population.vary)
+        """(patients, columns): what varies between patients."""
+        return self.data.n_patients, len(self.population.eta_names)
 
     def log_density(
         self, u: Float[Array, " hyper"], eta: Float[Array, "patients varying"]
@@ -74,7 +70,7 @@ class Density(eqx.Module):
         return self._log_density(u, jnp.zeros(self.eta_shape), likelihood=False)
 
     def _log_density(self, u, eta, *, likelihood):
-        sites = {name: u[index] for index, name in enumerate(self.names)}
+        sites = self._unconstrained(u)
         value = -potential_energy(
             population_model,
             (self.population, self.data),
@@ -83,43 +79,41 @@ class Density(eqx.Module):
         )
         return jnp.where(jnp.isnan(value), -jnp.inf, value)
 
+    def _unconstrained(self, u: Array) -> dict[str, Array]:
+        """Coordinates by site."""
+        sites, start = {}, 0
+        for (name, size), shape in zip(self.layout, self._shapes, strict=True):
+            sites[name] = u[start : start + size].reshape(shape)
+            start += size
+        return sites
+
+    @property
+    def _shapes(self) -> list[tuple[int, ...]]:
+        """A block of correlations is a vector, whatever else a number."""
+        blocks = {block_site(block) for block in self.population.blocks}
+        return [(size,) if name in blocks else () for name, size in self.layout]
+
+    def sites(self, u: Float[Array, " hyper"]) -> dict[str, Array]:
+        """Values of the NumPyro sites."""
+        known = _sites(self.population, self.data)
+        return {
+            name: biject_to(known[name]["fn"].support)(value)
+            for name, value in self._unconstrained(u).items()
+        }
+
     def constrain(self, u: Float[Array, " hyper"]) -> dict[str, Array]:
         """Population parameters by name, each in its own unit."""
-        sites = _sites(self.population, self.data)
-        return {
-            name: biject_to(sites[name]["fn"].support)(u[index])
-            for index, name in enumerate(self.names)
-        }
+        told = told_values(self.population, self.sites(u))
+        return {name: told[name] for name in self.names}
 
     def hyper(self, u: Float[Array, " hyper"]) -> Hyper:
         """Population parameters as a patient's likelihood takes them."""
-        values = self.constrain(u)
-        population = self.population
-        typical = jnp.stack([values[name] for name in population.estimate])
-        beta = [values[effect.name] for effect in population.covariates]
-        omega = [values[f"omega_{name}"] for name in population.vary]
-        effects = jnp.stack(beta) if beta else jnp.zeros(0)
-        typical_phi = population.to_phi(typical)
-        assays, both = population.assays, population.two_part
-        names = [f"sigma_{assay.name}" for assay in assays]
-        names += [f"sigma_add_{assays[place].name}" for place in both]
-        sigma = jnp.stack([values[name] for name in names])
-        centre, sigma = with_curves(
-            locations(population, typical_phi, effects, self.data),
-            sigma,
-            values,
-            self.data.standards,
-        )
-        return Hyper(
-            centre=centre,
-            omega=jnp.stack(omega) if omega else jnp.zeros(0),
-            sigma=sigma,
-        )
+        return hyper_of(self.population, self.data, self.sites(u))
 
     def patient_phi(self, u: Array, eta: Array) -> Float[Array, "patients estimated"]:
         """φ of every patient."""
         hyper = self.hyper(u)
-        return patient_phi(self.population, hyper.centre, hyper.omega, eta)
+        return patient_phi(self.population, hyper.centre, hyper.spread, eta)
 
 
 def _sites(population: Population, data: Packed) -> dict:
@@ -134,7 +128,17 @@ def _sites(population: Population, data: Packed) -> dict:
 
 
 def prior_sites(density: Density) -> dict[str, dist.Distribution]:
-    """Prior of each population parameter, by name."""
+    """Prior of each population parameter, by name.
+
+    Raises:
+        InputError: correlations or screened covariates, whose priors are of several
+            numbers at once.
+    """
+    if density.population.blocks or density.population.screen:
+        raise InputError(
+            "correlated patients (--correlate) and screened covariates (--screen) have "
+            "priors of several numbers at once; leave them out here"
+        )
     sites = _sites(density.population, density.data)
     return {name: sites[name]["fn"] for name in density.names}
 
@@ -144,18 +148,30 @@ def make_density(
 ) -> Density:
     """Density of a cohort."""
     sites = _sites(population, data)
-    names = tuple(name for name in sites if name != "eta")
     known = curve_starts(data.standards)
-    starts = []
-    for name in names:
-        fn = sites[name]["fn"]
-        inverse = biject_to(fn.support).inv
-        starts.append(inverse(jnp.asarray(known.get(name, fn.icdf(0.5)), dtype=float)))
+    blocks = {block_site(block): block for block in population.blocks}
+    places = {z_name(e.name): e.name for e in population.covariates}
+    layout, names, starts = [], [], []
+    for name, site in sites.items():
+        if name == "eta":
+            continue
+        block = blocks.get(name)
+        inner = [places.get(name, name)] if block is None else correlation_names(block)
+        layout.append((name, len(inner)))
+        names += inner
+        if block is None:
+            fn = site["fn"]
+            value = jnp.asarray(known.get(name, fn.icdf(0.5)), dtype=float)
+            starts.append(biject_to(fn.support).inv(value))
+        else:
+            # No correlation.
+            starts.append(jnp.zeros(len(inner)))
     start, _ = ravel_pytree(starts)
     return Density(
         population=population,
         data=data,
         solver=Solver() if solver is None else solver,
-        names=names,
+        names=tuple(names),
+        layout=tuple(layout),
         start=start,
     )

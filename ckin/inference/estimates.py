@@ -147,11 +147,14 @@ def shrinkage(density: Density, u: ArrayLike, eta: ArrayLike) -> dict[str, float
     Returns:
         By parameter; without those that cannot be told.
     """
-    eta, population = np.asarray(eta), density.population
+    population = density.population
+    # Of correlated patients, each parameter's own scores.
+    scores = np.asarray(density.hyper(jnp.asarray(u)).spread.scores(jnp.asarray(eta)))
     found = {}
-    if len(eta) > 1:
+    if len(scores) > 1:
         for column, name in enumerate(population.vary):
-            found[f"omega_{name}"] = 100.0 * (1.0 - float(eta[:, column].std(ddof=1)))
+            spread = float(scores[:, column].std(ddof=1))
+            found[f"omega_{name}"] = 100.0 * (1.0 - spread)
     off, which = np.asarray(residuals(density, u, eta)), np.asarray(density.data.which)
     for place, assay in enumerate(population.assays):
         mine = off[(which == place) & np.isfinite(off)]

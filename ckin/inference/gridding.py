@@ -11,7 +11,7 @@ from ckin._types import Array, Float
 from ckin.inference.density import Density
 from ckin.inference.geometry import Geometry, naturals
 from ckin.population import GridReport, refined
-from ckin.population.model import patient_phi
+from ckin.population.hyper import patient_phi
 
 
 # Draws of the prior that the first grid has to serve: it is only for the starts.
@@ -36,7 +36,7 @@ def prior_phi(density: Density, key: Array) -> Float[Array, "draws patients esti
     hyper = density.hyper(density.start)
     eta = jax.random.normal(key, (PRIOR_DRAWS, *density.eta_shape))
     return jax.vmap(
-        lambda eta: patient_phi(density.population, hyper.centre, hyper.omega, eta)
+        lambda eta: patient_phi(density.population, hyper.centre, hyper.spread, eta)
     )(eta.at[0].set(0.0))
 
 

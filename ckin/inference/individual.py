@@ -34,7 +34,7 @@ from ckin.population import (
     log_readings,
     reading_log_likelihoods,
 )
-from ckin.population.model import patient_phi
+from ckin.population.hyper import patient_phi
 from ckin.population.wells import change_by_curves, wells_assay
 
 
@@ -109,7 +109,7 @@ def patient_log_likelihoods(
 
 def log_posteriors(density: Density, hyper: Hyper, eta: Array) -> Array:
     """Log posterior of each patient given the population, up to a constant."""
-    phi = patient_phi(density.population, hyper.centre, hyper.omega, eta)
+    phi = patient_phi(density.population, hyper.centre, hyper.spread, eta)
     likelihood = patient_log_likelihoods(density, phi, hyper.sigma)
     return likelihood - 0.5 * jnp.sum(eta**2, axis=1)
 

@@ -25,7 +25,8 @@ from ckin.inference.individual import (
     patient_maps,
     quadratics,
 )
-from ckin.population.model import patient_phi
+from ckin.population.hyper import patient_phi
+from ckin.population.variation import FARTHEST, Spread
 
 
 # The first look at patients is under a wide population, so that rich patients go
@@ -47,6 +48,9 @@ MAX_ROUNDS = 15
 
 # After this many rounds steps are halved: two readings of a patient may take turns.
 FREE_ROUNDS = 4
+
+# Steps towards the η of a heavy-tailed patient, whose deviation is not linear in it.
+HEAVY_STEPS = 4
 
 # Expansions of the patients in each round.
 REFINEMENTS = 2
@@ -105,6 +109,9 @@ def conditional(
     index, omega = np.array(vary_index, dtype=int), hyper.omega
     slope = (gradient - pull)[:, index].T
     stiffness = jnp.moveaxis(hessian[:, index][:, :, index], 0, 2)
+    if not hyper.spread.plain:
+        toward = (quads.phi - hyper.centre)[:, index]
+        return _by_spread(hyper.spread, value, slope, stiffness, toward)
     precision = (omega[:, None] * omega)[:, :, None] * stiffness
     factor = cholesky(precision + jnp.eye(len(index))[:, :, None])
     half = solve_lower(factor, omega[:, None] * slope)
@@ -113,6 +120,47 @@ def conditional(
         mean=solve_upper(factor, half),
         factor=factor,
         log_marginal=value + 0.5 * jnp.sum(half**2, axis=0) - log_det,
+    )
+
+
+def _by_spread(
+    spread: Spread, value: Array, slope: Array, stiffness: Array, toward: Array
+) -> Conditional:
+    """The conditional where deviations d of φ are not ω η.
+
+    The log likelihood is value + slope·d - ½ dᵀ stiffness d. Correlated deviations are
+    linear in η. Heavy-tailed ones are made so at the patient's own η, sought by a few
+    steps of Gauss and Newton from `toward`, where the data alone would have it.
+
+    Args:
+        spread: of patients.
+        value: (patients,).
+        slope: (varying, patients).
+        stiffness: (varying, varying, patients).
+        toward: deviations, (patients, varying).
+    """
+    linear = spread.n_heavy == 0
+    eta = jnp.zeros_like(toward) if linear else spread.etas(toward)
+    for _ in range(1 if linear else HEAVY_STEPS):
+        eta = jnp.clip(eta, -FARTHEST, FARTHEST)
+        by_eta = jnp.moveaxis(spread.slopes(eta), 0, 2)
+        offset = spread.deviations(eta).T - jnp.einsum("ian,na->in", by_eta, eta)
+        push = slope - jnp.einsum("ijn,jn->in", stiffness, offset)
+        bent = jnp.einsum("ijn,jbn->ibn", stiffness, by_eta)
+        precision = jnp.einsum("ian,ibn->abn", by_eta, bent)
+        factor = cholesky(precision + jnp.eye(eta.shape[1])[:, :, None])
+        half = solve_lower(factor, jnp.einsum("ian,in->an", by_eta, push))
+        eta = solve_upper(factor, half).T
+    gone = spread.deviations(jnp.clip(eta, -FARTHEST, FARTHEST)).T
+    bend = jnp.einsum("ijn,jn->in", stiffness, gone)
+    log_det = jnp.sum(jnp.log(jnp.einsum("iin->in", factor)), axis=0)
+    return Conditional(
+        mean=eta.T,
+        factor=factor,
+        log_marginal=value
+        + jnp.sum(gone * (slope - 0.5 * bend), axis=0)
+        - 0.5 * jnp.sum(eta**2, axis=1)
+        - log_det,
     )
 
 
@@ -214,18 +262,19 @@ def fit_laplace(density: Density, key: Array, report=lambda *_: None):
     population = density.population
     u = density.start
     hyper = density.hyper(u)
-    hyper = Hyper(hyper.centre, jnp.maximum(hyper.omega, WIDE_OMEGA), hyper.sigma)
+    wide = jnp.maximum(hyper.omega, WIDE_OMEGA)
+    hyper = eqx.tree_at(lambda h: h.omega, hyper, wide)
     report(0, MAX_ROUNDS)
     start = best_candidates(density, hyper, key)
     maps = patient_maps(density, hyper, start)
-    phi = patient_phi(population, hyper.centre, hyper.omega, maps.eta)
+    phi = patient_phi(population, hyper.centre, hyper.spread, maps.eta)
     quads, settled, done = None, False, 0
     while done < MAX_ROUNDS and not settled:
         pace = 1.0 if done < FREE_ROUNDS else 0.5
         for _ in range(REFINEMENTS):
             quads = _expanded(density, hyper, phi, quads)
             mean = conditional(hyper, quads, population.vary_index).mean.T
-            target = patient_phi(population, hyper.centre, hyper.omega, mean)
+            target = patient_phi(population, hyper.centre, hyper.spread, mean)
             phi = phi + pace * (target - phi)
         assert quads is not None
         before = u
@@ -249,15 +298,16 @@ def _expanded(density: Density, hyper: Hyper, phi: Array, quads: Quadratics | No
     log_sigma = jnp.tile(jnp.log(hyper.sigma), (phi.shape[0], 1))
     widths = np.tile(SHARED_WIDTH * np.eye(phi.shape[1]), (phi.shape[0], 1, 1))
     inner = 0.5 * np.tile(np.eye(index.size), (phi.shape[0], 1, 1))
+    eta = jnp.zeros((phi.shape[0], index.size))
     if quads is not None:
-        factor = conditional(hyper, quads, density.population.vary_index).factor
-        inner = np.linalg.inv(np.moveaxis(np.asarray(factor), 2, 0))
-        inner = np.swapaxes(inner, 1, 2)
-    widths[:, index[:, None], index] = np.asarray(hyper.omega)[:, None] * inner
+        given = conditional(hyper, quads, density.population.vary_index)
+        inner = np.linalg.inv(np.moveaxis(np.asarray(given.factor), 2, 0))
+        inner, eta = np.swapaxes(inner, 1, 2), given.mean.T
+    widths[:, index[:, None], index] = np.asarray(hyper.spread.slopes(eta)) @ inner
     return quadratics(density, phi, log_sigma, jnp.asarray(widths))
 
 
 def _eta_of(density: Density, hyper: Hyper, phi: Array) -> Array:
     """η that put patients at φ under this population, kept within ±3."""
     index = np.array(density.population.vary_index, dtype=int)
-    return jnp.clip((phi - hyper.centre)[:, index] / hyper.omega, -3.0, 3.0)
+    return jnp.clip(hyper.spread.etas((phi - hyper.centre)[:, index]), -3.0, 3.0)

@@ -22,6 +22,9 @@ from ckin.inference.density import Density
 from ckin.inference.maximum import Maximum
 from ckin.inference.profile import Profile, profile_tables
 from ckin.inference.referee import Referee
+from ckin.population.hyper import correlation_names
+from ckin.population.screening import kept, screening_names
+from ckin.population.variation import HEAVY_DF
 from ckin.population.wells import curve_units
 
 
@@ -113,7 +116,8 @@ def derived_draws(density: Density, u: np.ndarray) -> dict[str, np.ndarray]:
 
     The CV of a log-normal parameter is √(exp ω² - 1); a fraction is close to
     log-normal when it is small, and is given so too. Of a normal one it is ω over the
-    typical value.
+    typical value. The exponential of a t has no CV: heavy-tailed patients have none. Of
+    screened covariates it says how far each is from being shrunken to nothing.
     """
     each = jax.vmap(jax.vmap(lambda u: derived_from(density, u)))(jnp.asarray(u))
     return {name: np.asarray(values) for name, values in each.items()}
@@ -124,12 +128,15 @@ def derived_from(density: Density, u: Array) -> dict[str, Array]:
     population, values = density.population, density.constrain(u)
     typical = {name: values[name] for name in population.estimate}
     derived = dict(population.model.with_values(**typical).derived())
-    for name in population.vary:
+    for name, parameter in population.spread_names.items():
         omega = values[f"omega_{name}"]
         share = jnp.sqrt(jnp.expm1(omega**2))
-        if population.info[name].scale == "identity":
-            share = omega / jnp.abs(values[name])
-        derived[f"cv_pct_{name}"] = 100.0 * share
+        if population.info[parameter].scale == "identity":
+            share = omega / jnp.abs(values[parameter])
+        if not (population.n_heavy and name in population.vary):
+            derived[f"cv_pct_{name}"] = 100.0 * share
+    if population.screen:
+        derived |= kept(population, density.sites(u), density.data.n_patients)
     return derived
 
 
@@ -196,7 +203,7 @@ def to_datatree(
         },
         coords={
             "patient": list(data.ids),
-            "varying": list(density.population.vary),
+            "varying": list(density.population.eta_names),
             "reading": np.arange(present.sum()),
             **{
                 f"{name}_reading": np.flatnonzero(which[present] == index)
@@ -329,12 +336,19 @@ def units_of(density: Density) -> dict[str, str]:
     population = density.population
     units = {name: info.unit for name, info in population.info.items()}
     units |= population.model.derived_units
-    for name in population.vary:
-        scale = population.info[name].scale
-        units[f"omega_{name}"] = f"SD of {scale}" if scale != "identity" else "SD"
+    for name, parameter in population.spread_names.items():
+        scale = population.info[parameter].scale
+        what = "SD"
+        if population.n_heavy and name in population.vary:
+            what = f"scale of t{HEAVY_DF}"
+        units[f"omega_{name}"] = f"{what} of {scale}" if scale != "identity" else what
         units[f"cv_pct_{name}"] = "%"
+    for block in population.blocks:
+        units |= dict.fromkeys(correlation_names(block), "1")
     for effect in population.covariates:
-        units[effect.name] = "1"
+        units[effect.name] = "1" if effect.multiplies_ratio else f"1/{effect.column}"
+    if population.screen:
+        units |= dict.fromkeys(screening_names(population), "1")
     for assay in population.assays:
         own = population.model.units[assay.quantity]
         units[f"sigma_{assay.name}"] = assay.error.sigma_unit or own

@@ -5,6 +5,9 @@ which depend on covariates. `pack` turns a data set into padded arrays. The NumP
 model `population_model` joins the two; every engine takes its density from there.
 """
 
+from ckin.population.build import population as population
+from ckin.population.effects import CovariateEffect as CovariateEffect
+from ckin.population.effects import effect as effect
 from ckin.population.model import CensoredReading as CensoredReading
 from ckin.population.model import additive_parts as additive_parts
 from ckin.population.model import by_sample as by_sample
@@ -20,6 +23,5 @@ from ckin.population.pack import pack as pack
 from ckin.population.refine import GRID_ERROR as GRID_ERROR
 from ckin.population.refine import GridReport as GridReport
 from ckin.population.refine import refined as refined
-from ckin.population.specification import CovariateEffect as CovariateEffect
+from ckin.population.specification import ETAS as ETAS
 from ckin.population.specification import Population as Population
-from ckin.population.specification import population as population

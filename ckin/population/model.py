@@ -1,7 +1,8 @@
 """The population model in NumPyro: priors, patients, readings.
 
 Sites: each estimated parameter by its own name (typical value, its own unit),
-`omega_NAME` (between-patient SD on the φ scale), `beta_PARAMETER_COLUMN`,
+`omega_NAME` (between-patient SD on the φ scale), `corr_cholesky_A_B` (correlations of a
+block), `beta_PARAMETER_COLUMN` (or `screen_...`, see `population.screening`),
 `sigma_ASSAY` (error SD of the natural log, or what the law of the assay says),
 `sigma_add_ASSAY` (additive part of a combined error), `eta` (patients × varying
 parameters, standard normal) and each assay itself (natural log of its readings, masked
@@ -22,9 +23,10 @@ from numpyro.distributions import constraints
 from ckin._types import Array, ArrayLike, Bool, Float, Int
 from ckin.assay import NOT_COUNTED, Assay, Sampled
 from ckin.model import AbstractModel
+from ckin.population.hyper import hyper_of, patient_phi, sample_hyper
 from ckin.population.pack import Packed
-from ckin.population.specification import BETA_PRIOR_SD, Population
-from ckin.population.wells import read_by_curves, sample_curves, with_curves
+from ckin.population.specification import Population
+from ckin.population.wells import read_by_curves
 from ckin.protocol import EventTable
 from ckin.solve import Grid, Solver, solve
 
@@ -72,31 +74,6 @@ class CensoredReading(dist.Distribution):
             self.log_prediction, value, self.below, self.sigma, self.sampled
         )
         return jnp.where(self.solved, each, -jnp.inf)
-
-
-def locations(
-    population: Population,
-    typical_phi: Float[Array, " estimated"],
-    beta: Float[Array, " effects"],
-    data: Packed,
-) -> Float[Array, "patients estimated"]:
-    """φ of each patient before between-patient variation: typical value, covariates."""
-    where = jnp.array(
-        [population.estimate.index(e.parameter) for e in population.covariates],
-        dtype=int,
-    )
-    centre = jnp.broadcast_to(typical_phi, (data.n_patients, typical_phi.shape[0]))
-    return centre.at[:, where].add(data.covariates * beta)
-
-
-def patient_phi(
-    population: Population,
-    centre: Float[Array, "patients estimated"],
-    omega: Float[Array, " varying"],
-    eta: Float[Array, "patients varying"],
-) -> Float[Array, "patients estimated"]:
-    """φ of each patient: centre plus ω η on the parameters that vary."""
-    return centre.at[:, jnp.array(population.vary_index, dtype=int)].add(omega * eta)
 
 
 def log_readings(
@@ -305,52 +282,20 @@ def population_model(
         likelihood: False leaves the readings out (the prior alone).
         observed: False draws the readings instead of conditioning on them.
     """
-    typical = []
-    for name, info in population.info.items():
-        assert info.prior is not None  # `population` refuses such a parameter
-        typical.append(numpyro.sample(name, info.prior))
-    omega = [
-        numpyro.sample(f"omega_{name}", dist.LogNormal(jnp.log(median), sd_log))
-        for name, median, sd_log in zip(
-            population.vary, population.omega, population.omega_sd_log, strict=True
-        )
-    ]
-    beta = [
-        numpyro.sample(effect.name, dist.Normal(0.0, BETA_PRIOR_SD))
-        for effect in population.covariates
-    ]
-    sigmas = [
-        numpyro.sample(f"sigma_{assay.name}", assay.sigma_prior)
-        for assay in population.assays
-    ]
-    sigmas += [
-        numpyro.sample(
-            f"sigma_add_{population.assays[place].name}",
-            population.assays[place].additive_prior,
-        )
-        for place in population.two_part
-    ]
-    curves = sample_curves(data.standards)
-    shape = (data.n_patients, len(population.vary))
+    values = sample_hyper(population, data)
+    shape = (data.n_patients, len(population.eta_names))
     eta = numpyro.sample("eta", dist.Normal().expand(shape).to_event(2))
     if not likelihood:
         return
-    centre = locations(
-        population,
-        population.to_phi(jnp.stack(typical)),
-        jnp.array(beta, dtype=float) if not beta else jnp.stack(beta),
-        data,
-    )
-    spread = jnp.stack(omega) if omega else jnp.zeros(0)
-    centre, sigma = with_curves(centre, jnp.stack(sigmas), curves, data.standards)
-    phi = patient_phi(population, centre, spread, cast(Array, eta))
+    hyper = hyper_of(population, data, values)
+    phi = patient_phi(population, hyper.centre, hyper.spread, cast(Array, eta))
     log_prediction, solved = log_readings(population, phi, data, solver)
-    data = completed(population, data, phi, sigma)
+    data = completed(population, data, phi, hyper.sigma)
     for index, assay in enumerate(population.assays):
         readings = CensoredReading(
             assay,
             log_prediction,
-            sigmas[index],
+            hyper.sigma[index],
             data.below,
             solved[:, None],
             data.sampled,

@@ -253,6 +253,11 @@ def _new_patients(
     which: range | None,
 ) -> People:
     """The same virtual patients in every draw: these of `n`."""
+    if not whole.plain:
+        raise InputError(
+            "new patients of a fit with --correlate, --eta or --iov cannot be drawn "
+            'here yet; take the fitted ones (patients = "fitted")'
+        )
     some = range(n) if which is None else range(which.start, min(which.stop, n))
     index = jnp.arange(some.start, some.stop)
     eta = np.zeros((len(some), len(whole.vary)))

@@ -25,7 +25,7 @@ from ckin.inference.integrated import (
 )
 from ckin.model import AbstractModel
 from ckin.population import Population, pack
-from ckin.population.model import patient_phi
+from ckin.population.hyper import patient_phi
 from ckin.schedule.people import people_of
 
 
@@ -97,4 +97,4 @@ def patient_draws(
 
 def _phi(population: Population, hyper: Hyper, eta: Array) -> Array:
     centre = jnp.broadcast_to(hyper.centre[:1], (len(eta), hyper.centre.shape[1]))
-    return patient_phi(population, centre, hyper.omega, eta)
+    return patient_phi(population, centre, hyper.spread, eta)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from ckin._types import Array, Float
 from ckin.model import AbstractModel
 from ckin.population import Population
-from ckin.population.model import patient_phi
+from ckin.population.hyper import patient_phi
 
 
 def prior_people(key: Array, population: Population, n: int) -> AbstractModel:

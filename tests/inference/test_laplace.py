@@ -27,7 +27,7 @@ from ckin.inference.laplace import (
     solve_upper,
 )
 from ckin.population import pack, population
-from ckin.population.model import patient_phi
+from ckin.population.hyper import patient_phi
 
 
 # Small dense systems in double precision, condition numbers of some hundreds.
@@ -191,7 +191,7 @@ def quadrature_loss(density):
 
         def log_joint(eta):
             eta = jnp.tile(eta, (density.data.n_patients, 1))
-            phi = patient_phi(density.population, hyper.centre, hyper.omega, eta)
+            phi = patient_phi(density.population, hyper.centre, hyper.spread, eta)
             likelihood = patient_log_likelihoods(density, phi, hyper.sigma)
             return likelihood - 0.5 * jnp.sum(eta**2, axis=1)
 
