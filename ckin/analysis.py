@@ -71,6 +71,7 @@ class Analysis:
         correlate: groups of parameters that are correlated, each with commas.
         eta: how patients are distributed, one of `ckin.population.ETAS`.
         screen: a horseshoe prior for the covariate effects.
+        iov: parameters that differ between the cycles of a patient.
         omega_reading: one of the model's `omega_readings`.
         from_day: leave out samples before this day after the first infusion; `None`
             for the model's own `described_from_d`.
@@ -96,6 +97,7 @@ class Analysis:
     correlate: tuple[str, ...] = ()
     eta: str = "normal"
     screen: bool = False
+    iov: tuple[str, ...] = ()
     omega_reading: str | None = None
     from_day: float | None = None
     values: dict[str, float | str] = dataclasses.field(default_factory=dict)
@@ -134,6 +136,8 @@ def build_population(analysis: Analysis, dataset: Dataset) -> Population:
         correlate=[_names(group) for group in analysis.correlate],
         eta=analysis.eta,
         screen=analysis.screen,
+        iov=analysis.iov,
+        occasions=dataset.n_cycles,
     )
 
 

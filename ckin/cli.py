@@ -298,6 +298,10 @@ def fit(
     eta: Annotated[
         str, typer.Option(help="How patients differ: normal, or student_t (4 df).")
     ] = "normal",
+    iov: Annotated[
+        list[str],
+        typer.Option(help="Parameter that differs between cycles too. Repeatable."),
+    ] = [],
     omega_reading: Annotated[
         str | None,
         typer.Option(help="Reading of the source's spreads, where it is open."),
@@ -362,6 +366,7 @@ def fit(
             screen=screen,
             correlate=tuple(correlate),
             eta=eta,
+            iov=tuple(iov),
             omega_reading=omega_reading,
             from_day=from_day,
             values=values_of(set),

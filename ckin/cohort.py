@@ -109,11 +109,11 @@ def simulate(
     units = blank.units
     data = pack(blank, population)
     key_eta, key_error = jax.random.split(key)
-    eta = normals(key_eta, jnp.arange(data.n_patients), (len(population.vary),))
+    eta = normals(key_eta, jnp.arange(data.n_patients), (len(population.eta_names),))
     centre = locations(
         population, population.typical_phi(), _coefficients(population, beta), data
     )
-    phi = patient_phi(population, centre, jnp.array(population.omega, float), eta)
+    phi = patient_phi(population, centre, jnp.array(population.spreads, float), eta)
     log_exact, solved = _readings(population, phi, data, solver)
     keys = _keys(key_error, jnp.arange(data.n_patients))
     log_value = _drawn(keys, population, log_exact, data, spread)

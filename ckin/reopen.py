@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from numpyro.distributions import biject_to
 
 from ckin._types import Array
 from ckin.analysis import (
@@ -31,7 +30,7 @@ from ckin.analysis import (
 from ckin.ct import read_wells, with_wells
 from ckin.dataset import Dataset, read_dataset
 from ckin.errors import InputError
-from ckin.inference.density import Density, make_density, prior_sites
+from ckin.inference.density import Density, make_density
 from ckin.inference.results import sha256_of
 from ckin.population import Packed, Population, pack, refined
 
@@ -113,18 +112,12 @@ def open_fit(folder: Path, draws: int) -> OpenedFit:
     """
     held = _held(folder)
     density = make_density(held.population, held.data)
-    sites = prior_sites(density)
     with _posterior(folder) as posterior:
         values = _drawn(posterior, density.names)
         eta = _drawn(posterior, ["eta"], list(held.data.ids))[..., 0]
     rows = _rows(len(values), draws)
-    u = np.stack(
-        [
-            np.asarray(biject_to(sites[name].support).inv(jnp.asarray(own)))
-            for name, own in zip(density.names, values[rows].T, strict=True)
-        ],
-        axis=-1,
-    )
+    told = dict(zip(density.names, jnp.asarray(values[rows]).T, strict=True))
+    u = np.asarray(jax.vmap(density.unconstrain)(told))
     eta = eta[rows]
     few = _rows(len(u), GRID_DRAWS)
     new = jax.random.normal(jax.random.key(0), (len(few), *density.eta_shape))
@@ -165,11 +158,13 @@ def reopen(folder: Path, draws: int) -> Reopened:
         )
         typical = _drawn(posterior, population.estimate)
         omega = _drawn(posterior, [f"omega_{name}" for name in population.vary])
+        added = _between_cycles(posterior, population, list(held.data.ids))
         sigma = _drawn(posterior, [f"sigma_{population.assays[0].name}"])
     rows = _rows(len(each), draws)
     phi, centre = (
         np.asarray(population.to_phi(jnp.asarray(x[rows]))) for x in (each, typical)
     )
+    phi = np.concatenate([phi, added[rows]], axis=-1)
     data = _on_grid(held, jnp.asarray(phi[_rows(len(phi), GRID_DRAWS)]))
     return Reopened(
         held.dataset,
@@ -249,6 +244,17 @@ def _posterior(folder: Path) -> xr.Dataset:
     return xr.open_dataset(
         folder / "posterior.nc", group="posterior", engine="h5netcdf"
     )
+
+
+def _between_cycles(
+    posterior: xr.Dataset, population: Population, patients: Sequence[str]
+) -> np.ndarray:
+    """Draws of what each cycle adds to φ: (draws, patients, parameters and cycles)."""
+    names = list(population.eta_names[len(population.vary) :])
+    eta = posterior["eta"].sel(patient=list(patients), varying=names).to_numpy()
+    eta = eta.reshape(-1, *eta.shape[2:])
+    omega = _drawn(posterior, [f"omega_iov_{name}" for name in population.iov])
+    return eta * np.repeat(omega, population.occasions, axis=1)[:, None]
 
 
 def _drawn(

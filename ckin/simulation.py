@@ -20,7 +20,7 @@ from ckin.model import AbstractModel, name_of
 from ckin.population import Population, population, predicted
 from ckin.population.hyper import patient_phi
 from ckin.protocol import EventTable, Protocol, cells_text, stack_events
-from ckin.solve import solve
+from ckin.solve import base_of, solve
 
 
 # CAR-T of a protocol above so many times what is usual in a model are told.
@@ -317,7 +317,7 @@ def protocol_curves(
 @eqx.filter_jit
 def _protocol_curves(whole: Population, phi: Array, tables: EventTable, time_d: Array):
     def one(table: EventTable, phi: Array) -> Array:
-        model: AbstractModel = whole.patient_model(phi, {})
+        model = base_of(whole.patient_model(phi, {}))
         trajectory = solve(model, table, time_d)
         reading = predicted(whole, model, trajectory.states)
         return jnp.where(trajectory.ok, reading, jnp.nan)

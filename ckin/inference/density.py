@@ -4,6 +4,8 @@ Population parameters are one vector `u` (unconstrained), patients one array `et
 Every engine evaluates the same `log_density`; what engines add is only geometry.
 """
 
+from collections.abc import Mapping
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,7 @@ from ckin.population.hyper import (
     correlation_names,
     hyper_of,
     patient_phi,
+    site_values,
     told_values,
 )
 from ckin.population.screening import z_name
@@ -105,6 +108,16 @@ class Density(eqx.Module):
         """Population parameters by name, each in its own unit."""
         told = told_values(self.population, self.sites(u))
         return {name: told[name] for name in self.names}
+
+    def unconstrain(self, values: Mapping[str, Array]) -> Float[Array, " hyper"]:
+        """Inverse of `constrain`."""
+        known = _sites(self.population, self.data)
+        sites = site_values(self.population, values)
+        each = [
+            biject_to(known[name]["fn"].support).inv(sites[name])
+            for name, _ in self.layout
+        ]
+        return jnp.concatenate([jnp.atleast_1d(value) for value in each])
 
     def hyper(self, u: Float[Array, " hyper"]) -> Hyper:
         """Population parameters as a patient's likelihood takes them."""

@@ -132,6 +132,20 @@ def residuals(
     return jnp.where(seen, of_its_assay(each, data.which), jnp.nan)
 
 
+def _between_occasions(density: Density, scores: np.ndarray) -> dict[str, float]:
+    """Shrinkage of what differs between occasions, over those that there are."""
+    population, told = density.population, density.data.events.occasion
+    if told is None:
+        return {}
+    had = np.arange(population.occasions) <= np.asarray(told).max(axis=1)[:, None]
+    first, found = len(population.vary), {}
+    for name in population.iov:
+        own = scores[:, first : first + population.occasions][had]
+        found[f"omega_iov_{name}"] = 100.0 * (1.0 - float(own.std(ddof=1)))
+        first += population.occasions
+    return found
+
+
 def shrinkage(density: Density, u: ArrayLike, eta: ArrayLike) -> dict[str, float]:
     """How far patients are drawn to the typical one, and residuals to nothing, in %.
 
@@ -155,6 +169,7 @@ def shrinkage(density: Density, u: ArrayLike, eta: ArrayLike) -> dict[str, float
         for column, name in enumerate(population.vary):
             spread = float(scores[:, column].std(ddof=1))
             found[f"omega_{name}"] = 100.0 * (1.0 - spread)
+    found |= _between_occasions(density, scores)
     off, which = np.asarray(residuals(density, u, eta)), np.asarray(density.data.which)
     for place, assay in enumerate(population.assays):
         mine = off[(which == place) & np.isfinite(off)]

@@ -355,6 +355,7 @@ def _described(density: Density) -> dict[str, object]:
         "model_sha256": sha256_of(Path(inspect.getfile(type(population.model)))),
         "estimated": list(population.estimate),
         "varying": list(population.vary),
+        "varying_between_cycles": list(population.iov),
         "random_effects": population.eta,
         "correlated": [list(block) for block in population.blocks],
         "covariates": [effect.told for effect in population.covariates],

@@ -207,7 +207,7 @@ def quadratics(
     stiffness_sigma = jnp.maximum(least - fading**2 * misfit, 0.0)
     gradient = jnp.einsum("nti,nt,nta->nai", jacobian, pull, own)
     if data.standards is not None:
-        size, reader = len(density.population.estimate), wells_assay(density.population)
+        size, reader = density.population.n_phi, wells_assay(density.population)
         there = eqx.tree_at(lambda d: d.data, density, data)
         of_curves, of_tau, bend = _of_curves(there, phi, log_sigma, readings)
         gradient = gradient.at[:, reader, size:].set(of_curves[:, size:])
@@ -234,7 +234,7 @@ def quadratics(
 
 def _linearised(density: Density, phi: Array, widths: Array):
     """Readings, their derivative in φ over ±1 SD, and who was solved at all points."""
-    size = len(density.population.estimate)
+    size = density.population.n_phi
     widths, others = widths[:, :size, :size], phi[:, size:]
     phi = phi[:, :size]
     signs = jnp.concatenate([jnp.zeros((1, size)), jnp.eye(size), -jnp.eye(size)])

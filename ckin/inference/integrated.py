@@ -30,7 +30,7 @@ from ckin.inference.individual import (
     quadratics,
 )
 from ckin.inference.laplace import conditional, solve_upper
-from ckin.population.model import patient_phi
+from ckin.population.hyper import patient_phi
 
 
 # Wider than the normal approximation, so that its tails do not run short.
@@ -86,8 +86,8 @@ def expanded_about(
     inner, quads = 0.5 * np.tile(np.eye(index.size), (n, 1, 1)), None
     for _ in range(ROUNDS):
         widths = np.tile(SHARED_WIDTH * np.eye(size), (n, 1, 1))
-        widths[:, index[:, None], index] = np.asarray(hyper.omega)[:, None] * inner
-        phi = patient_phi(population, hyper.centre, hyper.omega, eta)
+        widths[:, index[:, None], index] = np.asarray(hyper.spread.slopes(eta)) @ inner
+        phi = patient_phi(population, hyper.centre, hyper.spread, eta)
         quads = quadratics(density, phi, log_sigma, jnp.asarray(widths))
         given = conditional(hyper, quads, population.vary_index)
         inner = np.linalg.inv(np.moveaxis(np.asarray(given.factor), 2, 0))

@@ -123,6 +123,9 @@ def conditional(
     )
 
 
+_conditional = eqx.filter_jit(conditional)
+
+
 def _by_spread(
     spread: Spread, value: Array, slope: Array, stiffness: Array, toward: Array
 ) -> Conditional:
@@ -273,7 +276,7 @@ def fit_laplace(density: Density, key: Array, report=lambda *_: None):
         pace = 1.0 if done < FREE_ROUNDS else 0.5
         for _ in range(REFINEMENTS):
             quads = _expanded(density, hyper, phi, quads)
-            mean = conditional(hyper, quads, population.vary_index).mean.T
+            mean = _conditional(hyper, quads, population.vary_index).mean.T
             target = patient_phi(population, hyper.centre, hyper.spread, mean)
             phi = phi + pace * (target - phi)
         assert quads is not None
@@ -300,7 +303,7 @@ def _expanded(density: Density, hyper: Hyper, phi: Array, quads: Quadratics | No
     inner = 0.5 * np.tile(np.eye(index.size), (phi.shape[0], 1, 1))
     eta = jnp.zeros((phi.shape[0], index.size))
     if quads is not None:
-        given = conditional(hyper, quads, density.population.vary_index)
+        given = _conditional(hyper, quads, density.population.vary_index)
         inner = np.linalg.inv(np.moveaxis(np.asarray(given.factor), 2, 0))
         inner, eta = np.swapaxes(inner, 1, 2), given.mean.T
     widths[:, index[:, None], index] = np.asarray(hyper.spread.slopes(eta)) @ inner

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from ckin.assay import ASSAYS, Assay
@@ -10,6 +11,7 @@ from ckin.model import AbstractModel, name_of, parameters
 from ckin.population.effects import CovariateEffect
 from ckin.population.specification import (
     ETAS,
+    IOV_OMEGA,
     OMEGA_PRIOR_SD_LOG,
     Population,
     informed,
@@ -29,6 +31,9 @@ def population(
     correlate: Sequence[Sequence[str]] = (),
     eta: str = "normal",
     screen: bool = False,
+    iov: Sequence[str] = (),
+    iov_omega: Mapping[str, float] | None = None,
+    occasions: int = 1,
 ) -> Population:
     """Choose what is estimated and what varies; by default, as the model file says.
 
@@ -47,6 +52,9 @@ def population(
         eta: "normal", or "student_t": ω is then the scale of a t with 4 degrees of
             freedom, so that a patient far out does not widen it for all.
         screen: a horseshoe prior for all covariate coefficients.
+        iov: parameters that differ between the cycles of a patient; each is estimated.
+        iov_omega: prior medians of their ω between cycles; `IOV_OMEGA` if not given.
+        occasions: cycles of the patient who has most (`Dataset.n_cycles`).
 
     Raises:
         InputError: a name that the model lacks, a parameter without a prior, or groups
@@ -61,7 +69,8 @@ def population(
     known = informed(model, priors)
     if estimate is None:
         estimate = tuple(name for name, info in known.items() if info.estimate)
-    for name in [*estimate, *(vary or ()), *acting]:
+    _check_iov(iov, occasions, model)
+    for name in [*estimate, *(vary or ()), *acting, *iov]:
         if known[name].prior is None:
             raise InputError(
                 f"parameter {name} of {name_of(model)} has no prior, "
@@ -69,7 +78,7 @@ def population(
             )
     if vary is None:
         vary = tuple(n for n in estimate if known[n].omega is not None)
-    estimate = tuple(dict.fromkeys([*estimate, *vary]))
+    estimate = tuple(dict.fromkeys([*estimate, *vary, *iov]))
     for effect in covariates:
         if effect.parameter not in estimate:
             raise InputError(
@@ -116,7 +125,39 @@ def population(
         blocks=blocks,
         eta=eta,
         screen=screen,
+        iov=tuple(iov),
+        iov_omega=tuple((iov_omega or {}).get(name, IOV_OMEGA) for name in iov),
+        occasions=occasions if iov else 1,
     )
+
+
+def _check_iov(iov: Sequence[str], occasions: int, model: AbstractModel) -> None:
+    """Refuse what cannot differ between the cycles of a patient."""
+    for name in iov:
+        _check_known(name, model)
+        told = f"--iov {name}"
+        if list(iov).count(name) > 1:
+            raise InputError(f"{told}: named twice")
+        if name in model.lags.values():
+            raise InputError(
+                f"{told}: it is the lag of cells given, which belongs to no cycle; let "
+                "it vary between patients instead (--vary)"
+            )
+    if not iov:
+        return
+    told = f"--iov {', '.join(iov)}"
+    closed = model.closed_form(jnp.zeros(1)) is not None
+    if model.one_course or closed or model.switch_times():
+        raise InputError(
+            f"{told}: {name_of(model)} describes one course after a first infusion, "
+            "and so has no second cycle to differ in; take a model that is solved from "
+            "dose to dose"
+        )
+    if occasions < 2:
+        raise InputError(
+            f"{told}: no patient has a second cycle (OCC), so nothing tells cycles "
+            "apart; use --vary, or from Python say `occasions`"
+        )
 
 
 def _blocks(

@@ -15,8 +15,12 @@ import numpyro.distributions as dist
 from ckin._types import Array, Float
 from ckin.population.effects import contributions
 from ckin.population.pack import Packed
-from ckin.population.screening import sample_screened, screened
-from ckin.population.specification import LKJ_CONCENTRATION, Population
+from ckin.population.screening import sample_screened, screened, z_of
+from ckin.population.specification import (
+    LKJ_CONCENTRATION,
+    OMEGA_PRIOR_SD_LOG,
+    Population,
+)
 from ckin.population.variation import Spread
 from ckin.population.wells import sample_curves, with_curves
 
@@ -25,8 +29,8 @@ class Hyper(eqx.Module):
     """Population parameters in the form the likelihood of a patient takes them.
 
     Attributes:
-        centre: φ of each patient before its own variation, (patients, estimated). Where
-            wells are fitted, the curves of their plates follow (`population.wells`).
+        centre: φ of each patient before its own variation, (patients, estimated), then
+            what each occasion adds to `Population.iov`, which is 0 here. Where wells are fitted, the curves of their plates follow (`population.wells`).
         omega: SDs of the columns of η, shape (varying,).
         sigma: σ of each assay (error SD of the natural log, or what its law says); then
             additive parts of combined errors; of a well, in cycles, last.
@@ -51,7 +55,7 @@ def locations(
     typical_phi: Float[Array, " estimated"],
     beta: Float[Array, " effects"],
     data: Packed,
-) -> Float[Array, "patients estimated"]:
+) -> Float[Array, "patients phi"]:
     """φ of each patient before between-patient variation: typical value, covariates."""
     where = jnp.array(
         [population.estimate.index(e.parameter) for e in population.covariates],
@@ -59,7 +63,9 @@ def locations(
     )
     centre = jnp.broadcast_to(typical_phi, (data.n_patients, typical_phi.shape[0]))
     added = contributions(population.covariates, data.covariates, beta)
-    return centre.at[:, where].add(added)
+    centre = centre.at[:, where].add(added)
+    # What an occasion adds is nothing, on the whole.
+    return jnp.pad(centre, ((0, 0), (0, population.n_phi - centre.shape[1])))
 
 
 def patient_phi(
@@ -106,6 +112,9 @@ def sample_hyper(population: Population, data: Packed) -> dict[str, Array]:
         population.vary, population.omega, population.omega_sd_log, strict=True
     ):
         priors[f"omega_{name}"] = dist.LogNormal(jnp.log(median), sd_log)
+    for name, median in zip(population.iov, population.iov_omega, strict=True):
+        prior = dist.LogNormal(jnp.log(median), OMEGA_PRIOR_SD_LOG)
+        priors[f"omega_iov_{name}"] = prior
     for block in population.blocks:
         priors[block_site(block)] = dist.LKJCholesky(len(block), LKJ_CONCENTRATION)
     values = _sampled(priors)
@@ -132,6 +141,9 @@ def hyper_of(
     """Centres, spread and σ from the values of the sites of `sample_hyper`."""
     typical = jnp.stack([values[name] for name in population.estimate])
     omega = [values[f"omega_{name}"] for name in population.vary]
+    # One ω of a parameter between occasions, and a column of η for each occasion.
+    for name in population.iov:
+        omega += [values[f"omega_iov_{name}"]] * population.occasions
     names = [f"sigma_{assay.name}" for assay in population.assays]
     names += [f"sigma_add_{population.assays[i].name}" for i in population.two_part]
     centre, sigma = with_curves(
@@ -192,3 +204,19 @@ def told_values(
         names = [effect.name for effect in population.covariates]
         told |= zip(names, screened(population, values), strict=True)
     return told
+
+
+def site_values(
+    population: Population, told: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Values of the sites from the numbers that people read: undoes `told_values`."""
+    values = dict(told)
+    for block in population.blocks:
+        rows, columns = np.tril_indices(len(block), -1)
+        each = jnp.stack([values.pop(name) for name in correlation_names(block)])
+        lower = jnp.zeros((len(block),) * 2).at[rows, columns].set(each)
+        matrix = lower + lower.T + jnp.eye(len(block))
+        values[block_site(block)] = jnp.linalg.cholesky(matrix)
+    if population.screen:
+        values |= z_of(population, values)
+    return values

@@ -22,13 +22,12 @@ from numpyro.distributions import constraints
 
 from ckin._types import Array, ArrayLike, Bool, Float, Int
 from ckin.assay import NOT_COUNTED, Assay, Sampled
-from ckin.model import AbstractModel
 from ckin.population.hyper import hyper_of, patient_phi, sample_hyper
 from ckin.population.pack import Packed
 from ckin.population.specification import Population
 from ckin.population.wells import read_by_curves
 from ckin.protocol import EventTable
-from ckin.solve import Grid, Solver, solve
+from ckin.solve import Changing, Grid, Patientlike, Solver, solve
 
 
 class CensoredReading(dist.Distribution):
@@ -104,9 +103,10 @@ def log_readings(
 
 def predicted(
     population: Population,
-    model: AbstractModel,
+    model: Patientlike,
     states,
     which: Int[Array, " times"] | None = None,
+    occasion: Int[Array, " times"] | None = None,
 ) -> Float[Array, " times"]:
     """Natural log of what the assay of each time reads of `states`, without error.
 
@@ -115,7 +115,12 @@ def predicted(
         model: the patient's model.
         states: at each time.
         which: assay at each time, by its place; may be left out where there is one.
+        occasion: at each time, where the model changes between occasions.
     """
+    if isinstance(model, Changing):
+        assert occasion is not None
+        read = lambda y, o: [a.predict(model.at(o), y) for a in population.assays]
+        return of_its_assay(jax.vmap(read)(states, occasion), which)
     each = [assay.predict(model, states) for assay in population.assays]
     return of_its_assay(each, which)
 
@@ -219,8 +224,29 @@ def log_reading(
     model = population.patient_model(phi, known)
     steps = grid if population.on_grid else None
     trajectory = solve(model, events, time_d, after=after, solver=solver, grid=steps)
-    reading = predicted(population, model, trajectory.states, which)
+    occasion = None
+    if isinstance(model, Changing):
+        occasion = occasions_at(events, jnp.asarray(time_d), after)
+    reading = predicted(population, model, trajectory.states, which, occasion)
     return reading, trajectory.ok & jnp.all(jnp.isfinite(reading))
+
+
+def occasions_at(
+    events: EventTable, time_d: Float[Array, " times"], after: Array | None
+) -> Int[Array, " times"]:
+    """Occasion of each sample: that of the last event before it, or at it if `after`.
+
+    Raises:
+        ValueError: events that tell no occasions.
+    """
+    if events.occasion is None:
+        raise ValueError("the event table tells no occasions")
+    early, late = (
+        jnp.searchsorted(jnp.asarray(events.time_d), time_d, side=side) - 1
+        for side in ("left", "right")
+    )
+    last = early if after is None else jnp.where(after, late, early)
+    return jnp.asarray(events.occasion)[jnp.maximum(last, 0)]
 
 
 def _patient_readings(phi: Array, whole: tuple) -> tuple[Array, Array]:

@@ -252,7 +252,30 @@ def _events(patient: Patient, population: Population) -> EventTable:
         windows=patient.windows,
         inputs=population.model.inputs,
         resets_d=patient.resets_d,
+        occasion_starts_d=_occasion_starts(patient, population),
     )
+
+
+def _occasion_starts(patient: Patient, population: Population) -> list[float] | None:
+    """Days on which the patient's cycles begin; `None` where all are alike.
+
+    A cycle begins with the first that is given in it, lymphodepletion or cells; one
+    that a patient lacks begins with the next one, and lasts no time.
+    """
+    if not population.iov:
+        return None
+    given = [(dose.cycle, dose.time_d) for dose in patient.doses]
+    given += [(patient.lymphodepletion_cycle(t), t) for t in patient.lymphodepletion_d]
+    most = max((cycle for cycle, _ in given), default=1)
+    if most > population.occasions:
+        raise PackError(
+            f"patient {patient.id} has {most} cycles, and the population was made for "
+            f"{population.occasions}; say occasions={most}"
+        )
+    starts = np.full(population.occasions, np.inf)
+    for cycle, time_d in given:
+        starts[cycle - 1] = min(starts[cycle - 1], time_d)
+    return np.minimum.accumulate(starts[::-1])[::-1].tolist()
 
 
 def _known(patients: list[Patient], population: Population) -> dict[str, Array]:

@@ -79,6 +79,16 @@ def screened(population: Population, values: Mapping[str, Array]) -> Array:
     return z * _widths(population, values) * jnp.array(unit)
 
 
+def z_of(population: Population, values: Mapping[str, Array]) -> dict[str, Array]:
+    """Sites z from coefficients and the other sites: the inverse of `screened`."""
+    ones = {z_name(e.name): jnp.ones(()) for e in population.covariates}
+    by_z = screened(population, {**values, **ones})
+    return {
+        z_name(effect.name): values[effect.name] / by_z[place]
+        for place, effect in enumerate(population.covariates)
+    }
+
+
 def kept(
     population: Population, values: Mapping[str, Array], n_patients: int
 ) -> dict[str, Array]:

@@ -24,6 +24,7 @@ from ckin._types import Array, Float
 from ckin.assay import Assay
 from ckin.model import AbstractModel, ParameterInfo, parameters
 from ckin.population.effects import CovariateEffect
+from ckin.solve import Changing, Patientlike
 
 
 # SD of log ω around its prior median: a factor of 1.65 either way.
@@ -32,6 +33,10 @@ OMEGA_PRIOR_SD_LOG = 0.5
 # Concentration of the LKJ prior of correlations: 1 would be uniform over matrices; 2 is
 # a little in favour of none, and keeps the posterior off ±1.
 LKJ_CONCENTRATION = 2.0
+
+# Prior median of ω between the cycles of a patient, on the φ scale: half of what
+# patients usually differ by.
+IOV_OMEGA = 0.2
 
 # What η of patients may be turned into.
 ETAS = ("normal", "student_t")
@@ -56,6 +61,9 @@ class Population(eqx.Module):
         blocks: groups of parameters in `vary` that are correlated within each.
         eta: how patients are distributed, one of `ETAS`.
         screen: covariate coefficients have a horseshoe prior (`population.screening`).
+        iov: parameters that differ between the occasions (cycles) of a patient.
+        iov_omega: prior median of ω between occasions, of each parameter in `iov`.
+        occasions: so many there are, of the patient who has most.
     """
 
     model: AbstractModel
@@ -69,6 +77,9 @@ class Population(eqx.Module):
     blocks: tuple[tuple[str, ...], ...] = eqx.field(static=True, default=())
     eta: str = eqx.field(static=True, default="normal")
     screen: bool = eqx.field(static=True, default=False)
+    iov: tuple[str, ...] = eqx.field(static=True, default=())
+    iov_omega: tuple[float, ...] = eqx.field(static=True, default=())
+    occasions: int = eqx.field(static=True, default=1)
 
     @property
     def assay(self) -> Assay:
@@ -89,28 +100,36 @@ class Population(eqx.Module):
 
     @property
     def n_phi(self) -> int:
-        """Length of φ of a patient."""
-        return len(self.estimate)
+        """Length of φ of a patient: estimated parameters, then `iov` by occasion."""
+        return len(self.estimate) + len(self.iov) * self.occasions
 
     @property
     def spread_names(self) -> dict[str, str]:
         """Parameter that each ω is of, by the name of the ω (without `omega_`)."""
-        return {name: name for name in self.vary}
+        between = {f"iov_{name}": name for name in self.iov}
+        return {name: name for name in self.vary} | between
 
     @property
     def eta_names(self) -> tuple[str, ...]:
-        """What each column of η moves."""
-        return self.vary
+        """What each column of η moves; `NAME@2` is a parameter in the second cycle."""
+        return (
+            *self.vary,
+            *(f"{name}@{n + 1}" for name in self.iov for n in range(self.occasions)),
+        )
 
     @property
     def vary_index(self) -> tuple[int, ...]:
         """Position in φ of what each column of η moves."""
-        return tuple(self.estimate.index(name) for name in self.vary)
+        own = tuple(self.estimate.index(name) for name in self.vary)
+        return (*own, *range(len(self.estimate), self.n_phi))
 
     @property
     def spreads(self) -> tuple[float, ...]:
         """Prior median of ω of each column of η."""
-        return self.omega
+        return (
+            *self.omega,
+            *(w for w in self.iov_omega for _ in range(self.occasions)),
+        )
 
     @property
     def n_heavy(self) -> int:
@@ -120,7 +139,7 @@ class Population(eqx.Module):
     @property
     def plain(self) -> bool:
         """Whether φ is its centre plus ω η: no correlations, tails or cycles."""
-        return not self.blocks and not self.n_heavy
+        return not self.blocks and not self.n_heavy and not self.iov
 
     @property
     def on_grid(self) -> bool:
@@ -165,13 +184,32 @@ class Population(eqx.Module):
         ]
         return jnp.stack(columns, axis=-1)
 
+    def on_occasions(
+        self, phi: Float[Array, "*batch phi"]
+    ) -> Float[Array, "*batch occasions estimated"]:
+        """Values of the estimated parameters on each occasion, from φ."""
+        n = len(self.estimate)
+        shape = (*phi.shape[:-1], len(self.iov), self.occasions)
+        added = phi[..., n : self.n_phi].reshape(shape)
+        whole = jnp.repeat(phi[..., None, :n], self.occasions, axis=-2)
+        where = jnp.array([self.estimate.index(name) for name in self.iov], dtype=int)
+        return self.from_phi(whole.at[..., where].add(jnp.swapaxes(added, -1, -2)))
+
     def patient_model(
         self, phi: Float[Array, " estimated"], known: Mapping[str, Array]
-    ) -> AbstractModel:
-        """Model of one patient: φ of the estimated parameters, and known values."""
+    ) -> Patientlike:
+        """Model of one patient: φ of the estimated parameters, and known values.
+
+        `Changing` where parameters differ between occasions.
+        """
         values = self.from_phi(phi)
         named = {name: values[index] for index, name in enumerate(self.estimate)}
-        return self.model.with_values(**named, **known)
+        model = self.model.with_values(**named, **known)
+        if not self.iov:
+            return model
+        each = self.on_occasions(phi)
+        own = {name: each[:, self.estimate.index(name)] for name in self.iov}
+        return Changing(model, own)
 
 
 def informed(

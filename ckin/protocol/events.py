@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from ckin._types import Array, Float
+from ckin._types import Array, Float, Int
 from ckin.protocol.doses import PRODUCTS, Dose, InputWindow
 
 
@@ -35,6 +35,8 @@ class EventTable(eqx.Module):
             (events, inputs); `None` where every level is held.
         reset: 1.0 where the patient is as before the first event again, shape
             (events,); `None` where that never happens.
+        occasion: which set of parameters holds from this event on, from 0, shape
+            (events,); `None` where there is one.
     """
 
     time_d: Float[Array | np.ndarray, "*batch events"]
@@ -47,6 +49,7 @@ class EventTable(eqx.Module):
     rate: Float[Array | np.ndarray, "*batch events products"] | None = None
     slope: Float[Array | np.ndarray, "*batch events inputs"] | None = None
     reset: Float[Array | np.ndarray, "*batch events"] | None = None
+    occasion: Int[Array | np.ndarray, "*batch events"] | None = None
 
 
 def event_table(
@@ -58,6 +61,7 @@ def event_table(
     inputs: Mapping[str, float] | None = None,
     resets_d: Sequence[float] = (),
     products: Sequence[str] = tuple(PRODUCTS),
+    occasion_starts_d: Sequence[float] | None = None,
 ) -> EventTable:
     """Events of one patient, from doses, lymphodepletion days and input windows.
 
@@ -74,6 +78,8 @@ def event_table(
         resets_d: days on which the patient is as before the first event again, before
             anything given then. What is running in stops.
         products: columns of the table; doses of others are passed over.
+        occasion_starts_d: days on which occasions begin, increasing, the first of them
+            before or at the first event; `None` where there is one occasion.
 
     Raises:
         ValueError: a window with a slope overlaps another of the same input.
@@ -118,7 +124,17 @@ def event_table(
         rate=rate if running else None,
         slope=slope if slope.any() else None,
         reset=np.isin(time_d, list(resets_d)).astype(float) if resets_d else None,
+        occasion=_occasions(time_d, occasion_starts_d),
     )
+
+
+def _occasions(
+    time_d: np.ndarray, starts_d: Sequence[float] | None
+) -> np.ndarray | None:
+    if starts_d is None:
+        return None
+    begun = np.searchsorted(np.asarray(starts_d, dtype=float), time_d, side="right")
+    return np.maximum(begun - 1, 0)
 
 
 def _stops(dose: Dose, resets_d: Sequence[float]) -> float:
@@ -180,6 +196,7 @@ def pad_events(table: EventTable, n_events: int) -> EventTable:
         rate=None if table.rate is None else repeat_last(table.rate),
         slope=None if table.slope is None else repeat_last(table.slope),
         reset=None if table.reset is None else zeros_after(table.reset),
+        occasion=None if table.occasion is None else repeat_last(table.occasion),
     )
 
 

@@ -22,7 +22,7 @@ from ckin.population import GRID_ERROR, Population
 from ckin.protocol import InputWindow, Protocol, pad_events
 from ckin.scenario.people import People
 from ckin.scenario.scenario import Arm, Scenario
-from ckin.solve import Grid, make_grid, pad_grid, scaled, solve
+from ckin.solve import Grid, base_of, make_grid, pad_grid, scaled, solve
 from ckin.solve.grid import usual_pace
 from ckin.solve.moments import arriving
 
@@ -191,7 +191,7 @@ def _of_person(whole: Population, batch: _Batch, phi, weight_kg, quantities):
     """One person under one arm."""
     known = {name: weight_kg for name in weighed(whole.model)}
     set_by_arm = {name: jnp.asarray(value) for name, value in batch.values.items()}
-    model = whole.patient_model(phi, {**known, **set_by_arm})
+    model = base_of(whole.patient_model(phi, {**known, **set_by_arm}))
     events, grid = batch.dosing.at(weight_kg)
     grid = grid if whole.on_grid else None
     trajectory = solve(model, events, batch.time_d, grid=grid)

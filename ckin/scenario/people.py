@@ -308,6 +308,11 @@ def _of_fit(
     if scenario.model is not None:
         _check_same_model(scenario.model, fit, spec)
     whole = fit.population
+    if whole.iov:
+        raise InputError(
+            f"{spec.fit}: {', '.join(whole.iov)} differ between cycles (--iov), and a "
+            "scenario gives cycles of its own; fit without --iov for it"
+        )
     typical, omega = fit.typical, fit.omega
     if "parameters" not in spreads:
         typical, omega = (np.median(x, axis=0, keepdims=True) for x in (typical, omega))

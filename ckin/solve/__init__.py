@@ -18,6 +18,9 @@ from ckin.solve.grid import pad_grid as pad_grid
 from ckin.solve.moments import arriving as arriving
 from ckin.solve.moments import lagged as lagged
 from ckin.solve.moments import with_doses as with_doses
+from ckin.solve.occasions import Changing as Changing
+from ckin.solve.occasions import Patientlike as Patientlike
+from ckin.solve.occasions import base_of as base_of
 from ckin.solve.pace import PACE_SOLVER as PACE_SOLVER
 from ckin.solve.pace import merged_pace as merged_pace
 from ckin.solve.pace import scaled as scaled

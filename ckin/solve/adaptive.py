@@ -21,11 +21,11 @@ import numpy as np
 from jax import lax
 
 from ckin._types import Array, ArrayLike, Float
-from ckin.model import AbstractModel
 from ckin.protocol import EventTable
 from ckin.solve.given import Given, after_event, first_state, rows_of, slope_after
 from ckin.solve.grid import Grid
 from ckin.solve.moments import as_the_model_sees
+from ckin.solve.occasions import Changing, Patientlike, at_occasion, base_of
 from ckin.solve.scale import from_solver_scale, within_limits
 from ckin.solve.walk import walk_grid, walk_grid_freely
 
@@ -87,7 +87,7 @@ class Trajectory(eqx.Module):
 
 
 def solve(
-    model: AbstractModel,
+    model: Patientlike,
     events: EventTable,
     time_d: Float[ArrayLike, " times"],
     *,
@@ -98,7 +98,7 @@ def solve(
     """Trajectory of one patient.
 
     Args:
-        model: the patient's model.
+        model: the patient's model; or `Changing`, with events that tell the occasions.
         events: what the patient is given.
         time_d: sample times, days, not decreasing, shape (times,).
         after: True where a sample at the time of an event is taken after it.
@@ -111,10 +111,13 @@ def solve(
     solver = Solver() if solver is None else solver
     time_d = jnp.asarray(time_d, dtype=jnp.result_type(float))
     if solver.method is None:
-        exact = model.closed_form(time_d)
+        base = base_of(model)
+        exact = base.closed_form(time_d)
         if exact is not None:
+            if isinstance(model, Changing):
+                raise ValueError("a closed form has one occasion")
             return Trajectory(time_d, exact, jnp.array(True))
-        if grid is not None and not model.switch_times():
+        if grid is not None and not base.switch_times():
             if solver.reverse_only:
                 return Trajectory(time_d, *walk_grid(model, grid))
             walked = walk_grid_freely(model, grid, rolled=solver.smooth)
@@ -124,14 +127,15 @@ def solve(
 
 
 def _walk(
-    model: AbstractModel,
+    model: Patientlike,
     events: EventTable,
     time_d: Float[Array, " times"],
     after: Array,
     solver: Solver,
 ) -> Trajectory:
     """Scan over the pieces between events; see the module's docstring."""
-    events = as_the_model_sees(model, events)
+    base = base_of(model)
+    events = as_the_model_sees(base, events)
     starts = events.time_d
     ends = jnp.append(starts[1:], jnp.maximum(starts[-1], time_d[-1]))
     # Index of the piece each sample lies in; -1 before the first event.
@@ -145,19 +149,20 @@ def _walk(
     def step(carry, piece):
         w, seen, ok = carry
         index, t1, given = piece
-        w = after_event(model, w, given, events.products)
-        read, w, solved = _solve_piece(model, w, t1, given, events, time_d, solver)
+        own = at_occasion(model, given.occasion)
+        w = after_event(own, w, given, events.products)
+        read, w, solved = _solve_piece(own, w, t1, given, events, time_d, solver)
         here = piece_of == index
         seen = jax.tree.map(lambda new, old: jnp.where(here, new, old), read, seen)
         return (w, seen, ok & solved), None
 
     pieces = (jnp.arange(starts.shape[0]), ends, rows_of(events))
     (_, seen, ok), _ = lax.scan(step, (w0, seen, jnp.array(True)), pieces)
-    return Trajectory(time_d, from_solver_scale(model, within_limits(model, seen)), ok)
+    return Trajectory(time_d, from_solver_scale(base, within_limits(base, seen)), ok)
 
 
 def step_times(
-    model: AbstractModel,
+    model: Patientlike,
     events: EventTable,
     until_d: ArrayLike,
     solver: Solver,
@@ -173,7 +178,7 @@ def step_times(
     Returns:
         One row a piece, padded with inf behind its last step.
     """
-    events = as_the_model_sees(model, events)
+    events = as_the_model_sees(base_of(model), events)
     starts = events.time_d
     ends = jnp.append(starts[1:], jnp.maximum(starts[-1], until_d))
     saved = dfx.SaveAt(
@@ -186,8 +191,9 @@ def step_times(
     def step(carry, piece):
         w, ok = carry
         t1, given = piece
-        w = after_event(model, w, given, events.products)
-        (shares, end), solved = _integrated(model, w, t1, given, events, saved, solver)
+        own = at_occasion(model, given.occasion)
+        w = after_event(own, w, given, events.products)
+        (shares, end), solved = _integrated(own, w, t1, given, events, saved, solver)
         end = jax.tree.map(lambda new, old: jnp.where(solved, new[-1], old), end, w)
         return (end, ok & solved), given.time_d + shares * (t1 - given.time_d)
 

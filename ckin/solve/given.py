@@ -8,6 +8,7 @@ from ckin._types import Array, Scalar
 from ckin.model import AbstractModel
 from ckin.protocol import EventTable
 from ckin.solve.grid import Grid
+from ckin.solve.occasions import Patientlike, at_occasion
 from ckin.solve.scale import (
     from_solver_scale,
     give,
@@ -20,7 +21,7 @@ from ckin.solve.scale import (
 class Given(NamedTuple):
     """One row of an event table or of a grid, or all of them: a leading axis.
 
-    `rate`, `slope` and `reset` may be `None`, as in `EventTable`.
+    `rate`, `slope`, `reset` and `occasion` may be `None`, as in `EventTable`.
     """
 
     time_d: Any
@@ -30,18 +31,20 @@ class Given(NamedTuple):
     rate: Any
     slope: Any
     reset: Any
+    occasion: Any
 
 
 def rows_of(table: EventTable | Grid) -> Given:
     """What a table or a grid gives, row by row."""
-    held = (table.rate, table.slope, table.reset)
+    held = (table.rate, table.slope, table.reset, table.occasion)
     time_d = table.start_d if isinstance(table, Grid) else table.time_d
     rows = (time_d, table.cells, table.lymphodepletion, table.level, *held)
     return Given(*(None if row is None else jnp.asarray(row) for row in rows))
 
 
-def first_state(model: AbstractModel) -> Any:
-    """The solver's variables before the first event."""
+def first_state(model: Patientlike) -> Any:
+    """The solver's variables before the first event, those of the first occasion."""
+    model = at_occasion(model, 0)
     start = model.initial()
     start = type(start)(*(jnp.asarray(v, jnp.result_type(float)) for v in start))
     return to_solver_scale(model, start)

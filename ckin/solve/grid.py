@@ -96,6 +96,7 @@ class Grid(eqx.Module):
         rate: cells per day that run in during it, (steps, products), or `None`.
         slope: change of the levels per day during it, (steps, inputs), or `None`.
         reset: 1.0 where the state is as before the first event at its start, or `None`.
+        occasion: which set of parameters holds during it, from 0, or `None`.
     """
 
     start_d: Float[Array | np.ndarray, "*batch steps"]
@@ -110,6 +111,7 @@ class Grid(eqx.Module):
     rate: Float[Array | np.ndarray, "*batch steps products"] | None = None
     slope: Float[Array | np.ndarray, "*batch steps inputs"] | None = None
     reset: Float[Array | np.ndarray, "*batch steps"] | None = None
+    occasion: Int[Array | np.ndarray, "*batch steps"] | None = None
 
 
 def make_grid(
@@ -172,6 +174,7 @@ def make_grid(
         rate=held(events.rate),
         slope=slope,
         reset=None if reset is None else np.asarray(reset)[index] * given,
+        occasion=held(events.occasion),
     )
 
 
@@ -196,6 +199,7 @@ def pad_grid(grid: Grid, n_steps: int) -> Grid:
         rate=more(grid.rate, "edge"),
         slope=more(grid.slope, "edge"),
         reset=more(grid.reset, "constant"),
+        occasion=more(grid.occasion, "edge"),
     )
 
 

@@ -121,5 +121,6 @@ def _inserted(
         rate=held(events.rate),
         slope=held(events.slope),
         reset=None if events.reset is None else merge(events.reset, never),
+        occasion=held(events.occasion),
     )
     return merged, order

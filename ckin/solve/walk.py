@@ -19,14 +19,14 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 
 from ckin._types import Array
-from ckin.model import AbstractModel
 from ckin.solve.given import Given, after_event, first_state, rows_of, slope_after
 from ckin.solve.grid import Grid
+from ckin.solve.occasions import Patientlike, at_occasion, base_of
 from ckin.solve.rk4 import RK4
 from ckin.solve.scale import from_solver_scale, within_limits
 
 
-def walk_grid(model: AbstractModel, grid: Grid) -> tuple[Any, Array]:
+def walk_grid(model: Patientlike, grid: Grid) -> tuple[Any, Array]:
     """States at the samples (plain units, each of shape (times,)), and whether finite.
 
     It can be differentiated in reverse mode, by the model. A walk that blew up has a
@@ -37,11 +37,12 @@ def walk_grid(model: AbstractModel, grid: Grid) -> tuple[Any, Array]:
         grid: the patient's grid.
     """
     read, finite = _walked(model, grid)
-    return from_solver_scale(model, within_limits(model, read)), finite
+    base = base_of(model)
+    return from_solver_scale(base, within_limits(base, read)), finite
 
 
 def walk_grid_freely(
-    model: AbstractModel, grid: Grid, *, rolled: bool = False
+    model: Patientlike, grid: Grid, *, rolled: bool = False
 ) -> tuple[Any, Array]:
     """As `walk_grid`, and differentiable in either mode as often as one likes.
 
@@ -57,11 +58,12 @@ def walk_grid_freely(
     # Rules for `vmap` of one's own do not pass forward mode: a plain gather.
     stepper = RK4(rolled=True) if rolled else None
     read, finite, _ = _forward(model, grid, _take, stepper)
-    return from_solver_scale(model, within_limits(model, read)), finite
+    base = base_of(model)
+    return from_solver_scale(base, within_limits(base, read)), finite
 
 
 @eqx.filter_custom_vjp
-def _walked(model: AbstractModel, grid: Grid) -> tuple[Any, Array]:
+def _walked(model: Patientlike, grid: Grid) -> tuple[Any, Array]:
     """Solver's variables at the samples, and whether every step was finite."""
     read, finite, _ = _forward(model, grid)
     return read, finite
@@ -127,7 +129,7 @@ def _take(rows: Array, at: Array) -> Array:
 
 
 def _forward(
-    model: AbstractModel,
+    model: Patientlike,
     grid: Grid,
     pick: Callable[[Array, Array], Array] | None = None,
     solver: RK4 | None = None,
@@ -163,7 +165,7 @@ def _rows(grid: Grid) -> tuple[Array, Given]:
 
 
 def _advanced(
-    model: AbstractModel,
+    model: Patientlike,
     w: Any,
     row: tuple[Array, Given],
     grid: Grid,
@@ -171,6 +173,7 @@ def _advanced(
 ):
     """The state after one step: what is given at its start, then RK4."""
     h, given = row
+    model = at_occasion(model, given.occasion)
     # Limits once a step: within one step no population leaves them by much.
     w = after_event(model, w, given, grid.products)
     terms = dfx.ODETerm(lambda t, w, args: slope_after(model, t, w, args, grid))

@@ -22,7 +22,9 @@ def test_a_normal_number_becomes_a_t_of_the_same_probability():
     far = stats.t.ppf(stats.norm.cdf(-np.abs(z)), 4)
     np.testing.assert_allclose(student_t(jnp.asarray(z)), -np.sign(z) * far, rtol=1e-12)
     near = np.linspace(-5.0, 5.0, 11)
-    np.testing.assert_allclose(normal_score(student_t(jnp.asarray(near))), near, atol=1e-7)
+    np.testing.assert_allclose(
+        normal_score(student_t(jnp.asarray(near))), near, atol=1e-7
+    )
 
 
 def test_draws_of_heavy_tailed_patients_are_t():
