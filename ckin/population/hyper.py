@@ -30,7 +30,8 @@ class Hyper(eqx.Module):
 
     Attributes:
         centre: φ of each patient before its own variation, (patients, estimated), then
-            what each occasion adds to `Population.iov`, which is 0 here. Where wells are fitted, the curves of their plates follow (`population.wells`).
+            what each occasion adds to `Population.iov`, which is 0 here. Where wells
+            are fitted, the curves of their plates follow (`population.wells`).
         omega: SDs of the columns of η, shape (varying,).
         sigma: σ of each assay (error SD of the natural log, or what its law says); then
             additive parts of combined errors; of a well, in cycles, last.

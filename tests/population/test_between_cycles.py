@@ -1,6 +1,7 @@
 """Parameters that differ between the cycles of a patient."""
 
 import dataclasses
+from typing import Any
 
 import diffrax as dfx
 import jax
@@ -61,7 +62,9 @@ KAPPA = np.array([[0.25, -0.4], [0.0, 0.3], [-0.2, 5.0]])
 
 def phi_of(whole, kappa):
     typical = np.asarray(whole.typical_phi())
-    return jnp.asarray(np.concatenate([np.tile(typical, (len(kappa), 1)), kappa], axis=1))
+    return jnp.asarray(
+        np.concatenate([np.tile(typical, (len(kappa), 1)), kappa], axis=1)
+    )
 
 
 def by_hand(growths: np.ndarray, *, second: bool) -> np.ndarray:
@@ -191,9 +194,7 @@ def test_cycles_that_nobody_has_are_refused():
 @pytest.mark.slow
 def test_what_cycles_differ_by_is_found_again():
     """Twelve patients, two cycles each: ω between cycles 0.3, between patients 0.1."""
-    whole = between(
-        omega={"growth": 0.1, "prey_0": 0.1}, iov_omega={"growth": 0.3}
-    )
+    whole = between(omega={"growth": 0.1, "prey_0": 0.1}, iov_omega={"growth": 0.3})
     plan = people(12).patients[:-1]
     drawn = simulate(jax.random.key(5), whole, plan, sigma=0.1)
     found = fit(
@@ -202,7 +203,7 @@ def test_what_cycles_differ_by_is_found_again():
         method="map", chains=2, draws=200, seed=1,
     )  # fmt: skip
     assert found.verdict.converged, found.verdict.reasons
-    table = found.summary.set_index("parameter")
+    table: Any = found.summary.set_index("parameter")
     low, high = (float(table[q]["omega_iov_growth"]) for q in ("q05", "q95"))
     # 90% interval; 24 cycles tell ω to 15%.
     assert low < 0.3 < high
