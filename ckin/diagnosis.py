@@ -108,7 +108,7 @@ def diagnose(
     scaled = power_scaling(density, fit.u, np.asarray(each.log_marginal))
     priors = overlap(density, fit.u).merge(scaled, on="parameter")
     report("priors", 1, 1)
-    varying = density.population.vary
+    varying = density.population.eta_names
     tables = {
         "predictions": table,
         "priors": priors,

@@ -19,7 +19,7 @@ from numpyro.distributions import biject_to
 from scipy import stats
 
 from ckin._types import Float
-from ckin.inference.density import Density, prior_sites
+from ckin.inference.density import Density, own_priors, site_priors
 
 
 # Points of the densities that are compared.
@@ -29,16 +29,12 @@ POINTS = 2000
 def log_priors(
     density: Density, u: Float[np.ndarray, "draws hyper"]
 ) -> Float[np.ndarray, "draws hyper"]:
-    """Log prior density of each population parameter, in its own unit."""
-    sites = prior_sites(density)
+    """Log prior density of each site, in its own unit; a block of them has one."""
+    priors = site_priors(density)
 
     def one(u):
-        return jnp.stack(
-            [
-                sites[name].log_prob(biject_to(sites[name].support)(u[place]))
-                for place, name in enumerate(density.names)
-            ]
-        )
+        values = density.sites(u)
+        return jnp.stack([priors[name].log_prob(values[name]) for name in values])
 
     return np.asarray(jax.jit(jax.vmap(one))(jnp.asarray(u)))
 
@@ -47,11 +43,12 @@ def overlap(density: Density, u: Float[np.ndarray, "draws hyper"]) -> pd.DataFra
     """One row a population parameter: parameter, overlap, contraction.
 
     Densities are those of the unbounded scale (the logarithm of what is positive); the
-    posterior's is a kernel estimate.
+    posterior's is a kernel estimate. Correlations and screened coefficients share their
+    priors, and are left out.
     """
-    sites, rows = prior_sites(density), []
-    for place, name in enumerate(density.names):
-        prior, own = sites[name], u[:, place]
+    rows = []
+    for name, prior in own_priors(density).items():
+        own = u[:, density.names.index(name)]
         change = biject_to(prior.support)
         middle, low, high = (
             float(change.inv(prior.icdf(jnp.asarray(p)))) for p in (0.5, 1e-4, 1 - 1e-4)
@@ -109,7 +106,9 @@ def power_scaling(
     tree = from_dict(
         {
             "posterior": {n: np.asarray(values[n])[None] for n in density.names},
-            "log_prior": {n: priors[None, :, i] for i, n in enumerate(density.names)},
+            "log_prior": {
+                site: priors[None, :, i] for i, (site, _) in enumerate(density.layout)
+            },
             "log_likelihood": {"patients": log_likelihood[None]},
         }
     )

@@ -145,15 +145,26 @@ def prior_sites(density: Density) -> dict[str, dist.Distribution]:
 
     Raises:
         InputError: correlations or screened covariates, whose priors are of several
-            numbers at once.
+            numbers at once (`own_priors` and `site_priors` leave them out or together).
     """
     if density.population.blocks or density.population.screen:
         raise InputError(
             "correlated patients (--correlate) and screened covariates (--screen) have "
             "priors of several numbers at once; leave them out here"
         )
+    return own_priors(density)
+
+
+def own_priors(density: Density) -> dict[str, dist.Distribution]:
+    """Priors of the population parameters that have one to themselves, by name."""
+    priors = site_priors(density)
+    return {name: priors[name] for name in density.names if name in priors}
+
+
+def site_priors(density: Density) -> dict[str, dist.Distribution]:
+    """Prior of each NumPyro site: a block of correlations has one."""
     sites = _sites(density.population, density.data)
-    return {name: sites[name]["fn"] for name in density.names}
+    return {name: sites[name]["fn"] for name, _ in density.layout}
 
 
 def make_density(

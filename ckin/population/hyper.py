@@ -207,9 +207,7 @@ def told_values(
     return told
 
 
-def site_values(
-    population: Population, told: Mapping[str, Array]
-) -> dict[str, Array]:
+def site_values(population: Population, told: Mapping[str, Array]) -> dict[str, Array]:
     """Values of the sites from the numbers that people read: undoes `told_values`."""
     values = dict(told)
     for block in population.blocks:

@@ -274,3 +274,16 @@ def test_a_horseshoe_shrinks_by_tau_and_leaves_what_stands_out_to_the_slab():
     for name, unit in zip(names, units, strict=True):
         assert float(small[name]) == pytest.approx(1.5e-4 * unit, rel=1e-6)
         assert float(large[name]) == pytest.approx(3.0 * unit, rel=1e-6)
+
+
+def test_coordinates_come_back_from_the_numbers_that_people_read():
+    data = people()
+    names = ("level", "share", "slope")
+    effects = [effect(text, data.patients) for text in ("level~AGE", "share~exp(AGE)")]
+    whole = population(
+        made(Share), QPCR, vary=names, correlate=[names], covariates=effects,
+        screen=True,
+    )  # fmt: skip
+    density = make_density(whole, pack(data, whole))
+    u = density.start + 0.5 * jax.random.normal(jax.random.key(6), (density.n_hyper,))
+    np.testing.assert_allclose(density.unconstrain(density.constrain(u)), u, atol=1e-9)
