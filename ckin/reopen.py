@@ -205,7 +205,9 @@ def _held(folder: Path) -> _Held:
     settings: dict[str, Any] = json.loads(
         (folder / ANALYSIS_FILE).read_text(encoding="utf-8")
     )
-    lists = [field.name for field in dataclasses.fields(Analysis) if field.default == ()]
+    lists = [
+        field.name for field in dataclasses.fields(Analysis) if field.default == ()
+    ]
     for name in lists:
         settings[name] = tuple(settings.get(name, ()))
     analysis = Analysis(**settings)

@@ -22,7 +22,7 @@ from scipy import stats
 
 from ckin._types import Array
 from ckin.errors import InputError, did_you_mean
-from ckin.inference.density import Density, prior_sites
+from ckin.inference.density import Density, own_priors
 from ckin.inference.marginal import smooth
 from ckin.inference.maximum import Maximum
 from ckin.inference.ridge import Place, Ridge, Side, walk
@@ -198,7 +198,7 @@ def _width(maximum: Maximum, index: int, free: np.ndarray) -> tuple[np.ndarray, 
 def _ends(density: Density, maximum: Maximum, index: int) -> tuple[float, float]:
     """Values of u that a walk does not pass."""
     name = density.names[index]
-    fn = prior_sites(density)[name]
+    fn = own_priors(density)[name]
     inverse = biject_to(fn.support).inv
     low, middle, high = (
         float(inverse(jnp.asarray(fn.icdf(q), dtype=float)))
@@ -213,7 +213,7 @@ def _ends(density: Density, maximum: Maximum, index: int) -> tuple[float, float]
 
 def _own_unit(density: Density, name: str) -> Callable[[float], Array]:
     """From u to the parameter's own unit."""
-    forward = biject_to(prior_sites(density)[name].support)
+    forward = biject_to(own_priors(density)[name].support)
     return lambda u: forward(jnp.asarray(u, dtype=float))
 
 

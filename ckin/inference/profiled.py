@@ -7,7 +7,7 @@ import jax
 
 from ckin.dataset import Dataset
 from ckin.errors import InputError
-from ckin.inference.density import make_density
+from ckin.inference.density import make_density, own_priors
 from ckin.inference.fit import SPOKEN, Report, silent
 from ckin.inference.profile import places_of, profile
 from ckin.inference.results import Fit
@@ -38,10 +38,17 @@ def wanted_profiles(
             f"--profile {asked[0]}: a profile is of the likelihood, which --method "
             f"{method} does not maximise; add --method laplace"
         )
-    names = make_density(population, pack(dataset, population)).names
+    density = make_density(population, pack(dataset, population))
+    alone = own_priors(density)
     if EVERY in asked:
-        return names
-    places_of(names, asked)
+        return tuple(alone)
+    places_of(density.names, asked)
+    for name in asked:
+        if name not in alone:
+            raise InputError(
+                f"--profile {name}: a correlation has no profile yet, only a standard "
+                "error; leave it out"
+            )
     return tuple(dict.fromkeys(asked))
 
 
