@@ -29,6 +29,7 @@ from ckin.inference.gridding import (
     laplace_phi,
     on_grid,
     prior_phi,
+    tails,
 )
 from ckin.inference.laplace import PopulationLaplace, fit_laplace
 from ckin.inference.maximum import Maximum, draws_of, maximise, start_from
@@ -133,7 +134,7 @@ def fit(
     geometry = first_geometry(laplace)
     # Once more, now that it is known where the posterior is.
     likely = laplace_phi(density, geometry, keys[3])
-    density, grid = on_grid(density, likely, grid_error)
+    density, grid = on_grid(density, likely, grid_error, tails(likely))
     told(2, 2)
     sample_key = keys[1]
     started = time.perf_counter()

@@ -4,7 +4,8 @@ The pace comes from adaptive solves of every patient at several draws of its
 parameters (`ckin.solve.pace`). The error of a grid is then estimated by step doubling:
 the readings of the grid against those of one with every step halved, of which RK4
 leaves 16/15. Where that is above the target the grid is laid for further draws, or the
-patient gets a quicker pace, until all are below it.
+patient gets a quicker pace, until all are below it. Last, steps that would be
+unstable for patients further out are made shorter, however right they are.
 """
 
 from typing import NamedTuple
@@ -24,11 +25,14 @@ from ckin.solve import (
     Grid,
     Pace,
     arriving,
+    at_least,
+    jacobians,
     make_grids,
     merged_pace,
     pad_grid,
     scaled,
     step_times,
+    steps_for_stability,
 )
 
 
@@ -75,6 +79,7 @@ def refined(
     phi: Float[Array, "draws patients estimated"],
     *,
     target: float = GRID_ERROR,
+    wide: Float[Array, "wide patients estimated"] | None = None,
 ) -> tuple[Packed, GridReport]:
     """The same cohort on a grid whose readings err by less than `target`.
 
@@ -83,6 +88,7 @@ def refined(
         data: the cohort.
         phi: draws of every patient's parameters that the grid has to serve.
         target: largest error of a reading, log10.
+        wide: draws from further out, for which steps have to be stable, if no more.
 
     Returns:
         The cohort with its grid, and what is known of it; look at `error`, which is
@@ -95,19 +101,10 @@ def refined(
     rounds, worst = 0, np.inf
     while worst > target and rounds < MAX_ROUNDS:
         rounds += 1
-        paces = walks.paces(serves)
-        coarse, fine = (
-            make_grids(
-                population.model,
-                data.events,
-                data.time_d,
-                data.after,
-                [scaled(p, k * f) for p, f in zip(paces, factor, strict=True)],
-            )
-            for k in (1.0, 2.0)
-        )
-        n_steps = coarse.start_d.shape[1]
-        share = 1.0 - float(np.mean(np.asarray(coarse.length_d) > 0.0))
+        walked = walks.paces(serves)
+        paces = [scaled(p, f) for p, f in zip(walked, factor, strict=True)]
+        coarse = _laid(population, data, paces)
+        fine = _laid(population, data, [scaled(p, 2.0) for p in paces])
         error = _errors(population, data, phi, coarse, fine)
         worst = float(error.max())
         # A draw that the grid was not laid for has steps of its own to add; where
@@ -117,7 +114,55 @@ def refined(
         serves |= missed
         largest = error.max(axis=0)[again]
         factor[again] *= np.clip((largest / target) ** 0.25 * 1.1, 1.25, 4.0)
+    if wide is not None:
+        paces = _stable(population, _on(data, fine), paces, wide)
+        coarse = _laid(population, data, paces)
+    n_steps = coarse.start_d.shape[1]
+    share = 1.0 - float(np.mean(np.asarray(coarse.length_d) > 0.0))
     return _on(data, coarse), GridReport(n_steps, share, worst, rounds)
+
+
+def _laid(population: Population, data: Packed, paces: list[Pace]) -> Grid:
+    return make_grids(population.model, data.events, data.time_d, data.after, paces)
+
+
+def _stable(
+    population: Population, data: Packed, paces: list[Pace], wide: Array
+) -> list[Pace]:
+    """Paces at which the patients of `wide` are stable too.
+
+    Args:
+        population: what is estimated.
+        data: the cohort on a grid on which nearly all of them are.
+        paces: of each patient.
+        wide: draws, (wide, patients, estimated).
+    """
+    start, length = np.asarray(data.grid.start_d), np.asarray(data.grid.length_d)
+    needed = np.zeros(start.shape)
+    for draw in wide:
+        # Every other step: what comes between lasts no longer than they.
+        found = np.asarray(_jacobians(population, data, draw))[:, ::2]
+        steps = np.repeat(steps_for_stability(found), 2, axis=1)
+        needed = np.maximum(needed, steps[:, : needed.shape[1]])
+    mended = []
+    for patient, pace in enumerate(paces):
+        real = length[patient] > 0
+        rate = needed[patient, real]
+        # A step lasts until the next, and what kills may have come by then.
+        rate = np.maximum(rate, np.append(rate[1:], rate[-1:]))
+        least = np.maximum(rate, pace.per_day.min())
+        mended.append(
+            at_least(pace, start[patient, real], least) if rate.size else pace
+        )
+    return mended
+
+
+@eqx.filter_jit
+def _jacobians(population: Population, data: Packed, phi: Array):
+    def one(phi, known, grid):
+        return jacobians(population.patient_model(phi, known), grid)
+
+    return jax.vmap(one)(phi, data.known, data.grid)
 
 
 class _Walks:

@@ -62,6 +62,22 @@ def merged_pace(step_ends_d: Iterable[np.ndarray], event_d: np.ndarray) -> Pace:
     return Pace(knots, per_day)
 
 
+def at_least(pace: Pace, knot_d: np.ndarray, per_day: np.ndarray) -> Pace:
+    """The same pace, and nowhere slower than another.
+
+    Args:
+        pace: of the patient.
+        knot_d: days from which the other holds, increasing.
+        per_day: its steps per day, positive.
+    """
+    knots = np.unique(np.concatenate([pace.knot_d, knot_d]))
+    both = [
+        each[np.clip(np.searchsorted(at, knots, side="right") - 1, 0, None)]
+        for at, each in ((pace.knot_d, pace.per_day), (knot_d, per_day))
+    ]
+    return Pace(knots, np.maximum(*both))
+
+
 def scaled(pace: Pace, factor: float) -> Pace:
     """The same pace, that many times quicker."""
     return Pace(pace.knot_d, pace.per_day * factor)

@@ -62,6 +62,17 @@ def walk_grid_freely(
     return from_solver_scale(base, within_limits(base, read)), finite
 
 
+def states_before_steps(model: AbstractModel, grid: Grid) -> tuple[Any, Array]:
+    """Solver's variables before each step, (steps,) each, and whether all are finite.
+
+    Args:
+        model: the patient's model.
+        grid: the patient's grid.
+    """
+    _, finite, path = _forward(model, grid)
+    return path, finite
+
+
 @eqx.filter_custom_vjp
 def _walked(model: Patientlike, grid: Grid) -> tuple[Any, Array]:
     """Solver's variables at the samples, and whether every step was finite."""

@@ -1,13 +1,17 @@
 """The cohort's grid: as fine as asked, and no failure reaches a gradient."""
 
+from typing import ClassVar, NamedTuple
+
 import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toys import QPCR, Hunt, dataset, made, patient, sample
+from toys import QPCR, TOY, Hunt, dataset, made, patient, sample
 
+from ckin._types import Scalar
+from ckin.model import AbstractModel, log_normal, parameter, state
 from ckin.population import log_readings, pack, population, refined
 from ckin.population.refine import LAID
 from ckin.protocol import Dose
@@ -95,6 +99,51 @@ def test_draws_that_nobody_solves_leave_the_usual_grid():
     data, report = refined(POP, DATA, jnp.full((1, 3, 1), jnp.nan))
     assert np.isfinite(np.asarray(data.grid.length_d)).all()
     assert report.steps > 50
+
+
+class Pool(NamedTuple):
+    pool: Scalar = state("cells", "made and lost", scale=1.0)
+
+
+class Turnover(AbstractModel):
+    """y' = k (1 - y): soon level, and stiff the more the larger k."""
+
+    loss: Scalar = parameter(
+        1.0, unit="1/day", doc="k", source=TOY, prior=log_normal(1.0, 0.5),
+        omega=0.3, estimate=True,
+    )  # fmt: skip
+
+    State: ClassVar = Pool
+    units: ClassVar = {"copies_per_ug": "copies/ug"}
+    reference: ClassVar = TOY
+
+    def initial(self):
+        return Pool(0.5)
+
+    def vector_field(self, t, y, inputs):
+        return Pool(self.loss * (1.0 - y.pool))
+
+    def quantities(self, y):
+        return {"copies_per_ug": y.pool}
+
+
+def test_steps_are_stable_for_patients_further_out():
+    turnover = population(made(Turnover), QPCR)
+    times = [sample(day, 50.0) for day in (1.0, 60.0, 90.0)]
+    cohort = dataset([patient("a", times, doses=DOSES)])
+    data = pack(cohort, turnover)
+    usual, stray = jnp.zeros((1, 1, 1)), jnp.full((1, 1, 1), np.log(3.0))
+
+    def read(data):
+        reading, solved = log_readings(turnover, stray[0], data)
+        # y = 1 - exp(-k t) / 2, level from the second sample on.
+        return np.asarray(reading)[0, 1:] if solved.all() else np.inf
+
+    plain, told = refined(turnover, data, usual)
+    assert np.abs(read(plain)).max() > 1.0
+    wide, wider = refined(turnover, data, usual, wide=stray)
+    np.testing.assert_allclose(read(wide), 0.0, atol=1e-3)
+    assert wider.steps < 4 * told.steps
 
 
 @jax.jit
