@@ -138,12 +138,12 @@ def _stable(
         wide: draws, (wide, patients, estimated).
     """
     start, length = np.asarray(data.grid.start_d), np.asarray(data.grid.length_d)
-    needed = np.zeros(start.shape)
+    needed, n_steps = np.zeros(start.shape), data.grid.start_d.shape[1]
     for draw in wide:
         # Every other step: what comes between lasts no longer than they.
         found = np.asarray(_jacobians(population, data, draw))[:, ::2]
         steps = np.repeat(steps_for_stability(found), 2, axis=1)
-        needed = np.maximum(needed, steps[:, : needed.shape[1]])
+        needed = np.maximum(needed, steps[:, :n_steps])
     mended = []
     for patient, pace in enumerate(paces):
         real = length[patient] > 0
