@@ -134,7 +134,7 @@ def fit(
     geometry = first_geometry(laplace)
     # Once more, now that it is known where the posterior is.
     likely = laplace_phi(density, geometry, keys[3])
-    density, grid = on_grid(density, likely, grid_error, tails(likely))
+    density, grid = on_grid(density, likely, grid_error, tails(population, likely))
     told(2, 2)
     sample_key = keys[1]
     started = time.perf_counter()

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from ckin._types import Array, Float
 from ckin.inference.density import Density
 from ckin.inference.geometry import Geometry, naturals
-from ckin.population import GridReport, refined
+from ckin.population import GridReport, Population, refined
 from ckin.population.hyper import patient_phi
 
 
@@ -57,17 +57,20 @@ def laplace_phi(
 
 
 def tails(
-    phi: Float[Array, "draws patients estimated"],
+    population: Population, phi: Float[Array, "draws patients estimated"]
 ) -> Float[Array, "ends patients estimated"]:
     """Each patient's middle, moved `TAILS` either way along one parameter at a time.
 
     Args:
+        population: what is estimated.
         phi: what `laplace_phi` draws. Its own extremes are no guide: where a spread is
             ill known, they are patients that no data would leave there.
     """
     low, middle, high = jnp.quantile(phi, jnp.array([0.16, 0.5, 0.84]), axis=0)
     reach = TAILS * 0.5 * (high - low) / WIDER
-    along = jnp.concatenate([jnp.eye(phi.shape[2]), -jnp.eye(phi.shape[2])])
+    # Curves of plates follow in φ, and move no cell.
+    each = jnp.eye(population.n_phi, phi.shape[2])
+    along = jnp.concatenate([each, -each])
     return middle + along[:, None, :] * reach
 
 

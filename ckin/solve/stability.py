@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ckin._types import Array, Float
-from ckin.model import AbstractModel
 from ckin.solve.given import Given, rows_of, slope_after
 from ckin.solve.grid import Grid
+from ckin.solve.occasions import Patientlike, at_occasion
 from ckin.solve.scale import within_limits
 from ckin.solve.walk import states_before_steps
 
@@ -23,7 +23,7 @@ from ckin.solve.walk import states_before_steps
 STABLE = 2.6
 
 
-def jacobians(model: AbstractModel, grid: Grid) -> Float[Array, "steps states states"]:
+def jacobians(model: Patientlike, grid: Grid) -> Float[Array, "steps states states"]:
     """Jacobian of the solver's variables at the start of each step, per day.
 
     Args:
@@ -33,9 +33,11 @@ def jacobians(model: AbstractModel, grid: Grid) -> Float[Array, "steps states st
     path, finite = states_before_steps(model, grid)
 
     def jacobian(w, given: Given) -> Array:
+        own = at_occasion(model, given.occasion)
+
         def field(values):
-            w = within_limits(model, type(path)(*values))
-            return jnp.stack(slope_after(model, given.time_d, w, given, grid))
+            w = within_limits(own, type(path)(*values))
+            return jnp.stack(slope_after(own, given.time_d, w, given, grid))
 
         return jax.jacfwd(field)(jnp.stack(w))
 

@@ -62,7 +62,7 @@ def walk_grid_freely(
     return from_solver_scale(base, within_limits(base, read)), finite
 
 
-def states_before_steps(model: AbstractModel, grid: Grid) -> tuple[Any, Array]:
+def states_before_steps(model: Patientlike, grid: Grid) -> tuple[Any, Array]:
     """Solver's variables before each step, (steps,) each, and whether all are finite.
 
     Args:

@@ -1,5 +1,6 @@
 """Steps that are short enough for RK4 to be stable, and no shorter."""
 
+import dataclasses
 from typing import ClassVar, NamedTuple
 
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from ckin._types import Scalar
 from ckin.model import AbstractModel, parameter, state
 from ckin.protocol import Dose, event_table
 from ckin.solve import jacobians, make_grid, steps_for_stability
+from ckin.solve.occasions import Changing
 from ckin.solve.stability import STABLE
 
 
@@ -94,3 +96,14 @@ def test_a_walk_that_blew_up_asks_for_none_either():
     found = np.asarray(jacobians(made(Divisions, rate=1e200), GRID))
     assert not found.any()
     assert jnp.isfinite(found).all()
+
+
+def test_each_occasion_has_its_own_stiffness():
+    doses = tuple(Dose(10.0 * n, "CART", cells=3.0, cycle=n + 1) for n in range(2))
+    table = event_table(doses, weight_kg=60.0)
+    table = dataclasses.replace(table, occasion=np.arange(2))
+    grid = make_grid(table, np.array([4.0, 14.0]), np.zeros(2, bool))
+    slow_then_fast = Changing(made(Divisions), {"rate": jnp.array([2.0, 6.0])})
+    steps = steps_for_stability(np.asarray(jacobians(slow_then_fast, grid)))
+    late = grid.start_d >= 10.0
+    np.testing.assert_allclose(steps[late], 3.0 * steps[~late][0], rtol=1e-6)
