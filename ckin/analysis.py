@@ -27,12 +27,15 @@ from ckin.library import load_model
 from ckin.model import AbstractModel, name_of
 from ckin.population import Population, effect, population
 from ckin.units import canonical_unit, conversion
+from ckin.writing import writing
 
 
 # What a fit folder holds of its inputs.
 DATA_FILE, ANALYSIS_FILE = "fitted_data.csv", "fit_settings.json"
 # Where the fit started from wells; the data file has then no qPCR.
 WELLS_FILE = "fitted_wells.csv"
+# Folder, in a fit folder, of the steps that are done.
+CHECKPOINT = "checkpoint"
 
 # Laws of assays that count, the first one that the data allow. A qPCR reading is no
 # count, unless the user says so.
@@ -312,8 +315,27 @@ def _spreads(model: AbstractModel, reading: str | None) -> dict[str, float] | No
     return dict(model.omega_readings[reading])
 
 
-def run_fit(dataset: Dataset, analysis: Analysis, folder: Path, report: Report) -> Fit:
-    """Fit, write the fit folder with its figures, and return the fit."""
+def run_fit(
+    dataset: Dataset,
+    analysis: Analysis,
+    folder: Path,
+    report: Report,
+    *,
+    resume: bool = False,
+) -> Fit:
+    """Fit, write the fit folder with its figures, and return the fit.
+
+    Args:
+        dataset: the patients.
+        analysis: what to fit.
+        folder: to write; finished steps are kept in its `checkpoint/` as it goes.
+        report: called with (stage, done, total).
+        resume: go on with those steps.
+
+    Raises:
+        InputError: options that the model or the data cannot answer, a checkpoint of
+            another fit, or a folder that cannot be written.
+    """
     whole, given = build_population(analysis, dataset), dataset
     dataset = described(dataset, whole, analysis.from_day)
     wanted = wanted_profiles(analysis.profiles, analysis.method, whole, dataset)
@@ -326,14 +348,17 @@ def run_fit(dataset: Dataset, analysis: Analysis, folder: Path, report: Report) 
         draws=analysis.draws,
         seed=analysis.seed,
         grid_error=analysis.grid_error,
+        checkpoint=folder / CHECKPOINT,
+        resume=resume,
         report=report,
     )
     result = with_profiles(result, wanted, seed=analysis.seed, report=report)
-    result.write(folder)
-    _write_inputs(given, analysis, folder)
-    report("figures", 0, 1)
-    write_figures(dataset, result, folder / "figures", seed=analysis.seed)
-    report("figures", 1, 1)
+    with writing(folder):
+        result.write(folder)
+        _write_inputs(given, analysis, folder)
+        report("figures", 0, 1)
+        write_figures(dataset, result, folder / "figures", seed=analysis.seed)
+        report("figures", 1, 1)
     return result
 
 

@@ -24,7 +24,7 @@ from ckin import (
     schedule_commands,
 )
 from ckin.errors import InputError
-from ckin.fit_table import print_fit
+from ckin.fit_table import print_fit, say_resumed, told_how_to_resume
 from ckin.options import (
     Data,
     Limit,
@@ -337,13 +337,21 @@ def fit(
     ] = [],
     set: Set = [],
     force: Annotated[bool, typer.Option(help="Write over an earlier fit.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with a fit that was interrupted: the same draws, bit for bit. "
+            "Of a finished one, more --draws.",
+        ),
+    ] = False,
 ) -> None:
     """Fit a population to curves of assays; exit code 1 if it did not converge."""
     from ckin.analysis import Analysis, run_fit
     from ckin.ct import read_wells, with_wells
 
     with explained():
-        _check_out_dir(out_dir, force)
+        _check_out_dir(out_dir, force, resume)
         dataset = read(data, map, where, limit, unit, product)
         if wells is not None:
             dataset = with_wells(dataset, read_wells(wells))
@@ -373,19 +381,31 @@ def fit(
             grid_error=grid_error,
             profiles=tuple(profile),
         )
-        with progress() as report:
-            result = run_fit(dataset, analysis, out_dir, report)
+        with told_how_to_resume(out_dir), progress() as report:
+            result = run_fit(dataset, analysis, out_dir, report, resume=resume)
+    if resume:
+        say_resumed(result.manifest["checkpoint"])
     print_fit(result, out_dir)
     if not result.verdict.converged:
         raise typer.Exit(NOT_CONVERGED)
 
 
-def _check_out_dir(folder: Path, force: bool) -> None:
+def _check_out_dir(folder: Path, force: bool, resume: bool) -> None:
+    from ckin.analysis import CHECKPOINT
+    from ckin.inference import is_begun
+
     if folder.is_file():
         raise InputError(f"--out {folder} is a file; give a folder")
-    if (folder / "manifest.json").exists() and not force:
+    if force and resume:
+        raise InputError("--force starts anew and --resume goes on: give one of them")
+    if (folder / "manifest.json").exists() and not (force or resume):
         raise InputError(
             f"{folder} holds an earlier fit; choose another --out, or add --force"
+        )
+    if is_begun(folder / CHECKPOINT) and not (force or resume):
+        raise InputError(
+            f"{folder} holds a fit that was interrupted: go on with --resume, or start "
+            "anew with --force"
         )
     _check_writable(folder if folder.exists() else folder.parent)
 

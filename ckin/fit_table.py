@@ -1,10 +1,48 @@
 """A fit as the terminal shows it: the verdict first, then the table and the referee."""
 
+import contextlib
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import typer
 from rich.table import Table
 
-from ckin.terminal import out, say_notes, say_synthetic
+from ckin.terminal import INTERRUPTED, err, out, say_notes, say_synthetic
+
+
+@contextlib.contextmanager
+def told_how_to_resume(folder: Path) -> Iterator[None]:
+    """Say, of a fit that is interrupted, what is kept and how to go on with it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        words = [word for word in sys.argv[1:] if word not in ("--resume", "--force")]
+        command = shlex.join(["ckin", *words, "--resume"])
+        err.print(
+            f"interrupted; what was done is kept in {folder}. Go on with:", markup=False
+        )
+        err.print(f"  {command}", markup=False)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def say_resumed(checkpoint: Mapping[str, Any]) -> None:
+    """What of a resumed fit was there already.
+
+    Args:
+        checkpoint: of its manifest.
+    """
+    say_notes(checkpoint["notes"])
+    there, new = checkpoint["recalled"], checkpoint["made"]
+    if not new:
+        out.print(
+            "this fit was finished already: nothing was drawn anew; for more draws "
+            "give --resume with a larger --draws"
+        )
+    elif there:
+        out.print(f"resumed: {there} steps were done before, {new} now")
 
 
 def print_fit(result, folder: Path) -> None:

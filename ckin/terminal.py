@@ -32,6 +32,8 @@ def _console(*, stderr: bool) -> Console:
 out, err = _console(stderr=False), _console(stderr=True)
 
 NOT_CONVERGED, BAD_INPUT = 1, 2
+# As shells have it: 128 and the number of the signal.
+INTERRUPTED = 130
 
 
 def say_synthetic(synthetic: bool) -> None:

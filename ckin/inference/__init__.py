@@ -4,10 +4,11 @@
 `Density` that comes from the NumPyro model.
 """
 
+from ckin.inference.checkpoint import is_begun as is_begun
 from ckin.inference.convergence import Verdict as Verdict
+from ckin.inference.engines import Report as Report
 from ckin.inference.fit import GRID_ERROR as GRID_ERROR
 from ckin.inference.fit import METHODS as METHODS
-from ckin.inference.fit import Report as Report
 from ckin.inference.fit import fit as fit
 from ckin.inference.predict import individual_curves as individual_curves
 from ckin.inference.predict import population_curve as population_curve

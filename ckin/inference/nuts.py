@@ -6,9 +6,11 @@ because the geometry is known beforehand: windows that adapt the one step size o
 chains, and between windows the coordinates of the population and of each patient are
 fitted to the draws of all chains pooled. Every chunk is one call of one compiled
 function and all state is explicit (`Chains`), so that progress can be shown between
-chunks.
+chunks, and what a chunk gives can be kept (`checkpoint`): chunk by chunk the number of
+those before says where in warm-up or sampling it is.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
@@ -25,6 +27,7 @@ from blackjax.mcmc.hmc import HMCState
 from jax import lax
 
 from ckin._types import Array, ArrayLike
+from ckin.inference.checkpoint import FORGETFUL, Memory
 from ckin.inference.density import Density
 from ckin.inference.geometry import Geometry, naturals
 
@@ -76,6 +79,7 @@ class Chains(eqx.Module):
         key: of the transitions to come.
         leapfrogs: gradient evaluations so far, of all chains.
         warmup_divergences: divergent transitions while adapting.
+        chunks: done so far, warm-up included.
     """
 
     state: HMCState
@@ -84,6 +88,7 @@ class Chains(eqx.Module):
     key: Array
     leapfrogs: int = 0
     warmup_divergences: int = 0
+    chunks: int = 0
 
     @property
     def step_size(self) -> float:
@@ -182,11 +187,14 @@ def _placed(
     They lie on the devices as `_advance` leaves them, which is compiled once then.
     """
     state, averaging = _begun(density, geometry, positions, step_size)
-    mesh = _mesh(devices_for(positions.shape[0]))
-    each, whole = (
-        jax.sharding.NamedSharding(mesh, spec) for spec in (jax.P(LANES), jax.P())
-    )
+    each, whole = _shardings(positions.shape[0])
     return jax.device_put(state, each), jax.device_put(averaging, whole)
+
+
+def _shardings(chains: int) -> list[jax.sharding.NamedSharding]:
+    """Where what each chain has lies, and what all have."""
+    mesh = _mesh(devices_for(chains))
+    return [jax.sharding.NamedSharding(mesh, spec) for spec in (jax.P(LANES), jax.P())]
 
 
 @eqx.filter_jit
@@ -203,8 +211,47 @@ def _begun(
     return state, averaging
 
 
+class _Warmed(NamedTuple):
+    """What a chunk of warm-up gives; the key in `chains` as its bits."""
+
+    chains: Chains
+    positions: np.ndarray
+
+
+class _Sampled(NamedTuple):
+    """What a chunk of sampling gives; the key in `chains` as its bits."""
+
+    chains: Chains
+    draws: Draws
+
+
+def step_of(chunk: int) -> str:
+    """Name of the step of a fit that a chunk is; 0 is the start of the chains."""
+    return f"chunk-{chunk:05d}"
+
+
+def _bare(chains: Chains) -> Chains:
+    return dataclasses.replace(chains, key=jax.random.key_data(chains.key))
+
+
+def _whole(bare: Chains) -> Chains:
+    """Chains with a key again, on the devices as `_advance` leaves them."""
+    each, whole = _shardings(cast(Array, bare.state.position).shape[0])
+    return dataclasses.replace(
+        bare,
+        state=jax.device_put(bare.state, each),
+        averaging=jax.device_put(bare.averaging, whole),
+        key=jax.random.wrap_key_data(bare.key),
+    )
+
+
 def start_chains(
-    density: Density, geometry: Geometry, key: Array, *, chains: int
+    density: Density,
+    geometry: Geometry,
+    key: Array,
+    *,
+    chains: int,
+    memory: Memory = FORGETFUL,
 ) -> Chains:
     """Chains at independent draws of the Laplace approximation.
 
@@ -213,14 +260,19 @@ def start_chains(
         geometry: coordinates (from `fit_laplace`).
         key: random key; the same key gives the same draws on the same machine.
         chains: number of chains.
+        memory: of chunks that are done.
     """
-    dimensions = density.n_hyper + int(np.prod(density.eta_shape))
-    start_key, key = jax.random.split(key)
-    positions = jax.random.normal(start_key, (chains, dimensions))
-    state, averaging = _placed(
-        density, geometry, positions, jnp.asarray(dimensions**-0.25)
-    )
-    return Chains(state, averaging, geometry, key)
+
+    def make() -> Chains:
+        dimensions = density.n_hyper + int(np.prod(density.eta_shape))
+        start_key, onwards = jax.random.split(key)
+        positions = jax.random.normal(start_key, (chains, dimensions))
+        state, averaging = _placed(
+            density, geometry, positions, jnp.asarray(dimensions**-0.25)
+        )
+        return _bare(Chains(state, averaging, geometry, onwards))
+
+    return _whole(memory.step(step_of(0), Chains, make))
 
 
 def _chunk(density: Density, chains: Chains, *, adapt: bool):
@@ -242,8 +294,32 @@ def _chunk(density: Density, chains: Chains, *, adapt: bool):
         leapfrogs=chains.leapfrogs + int(info.n_steps.sum()),
         warmup_divergences=chains.warmup_divergences
         + (int(info.diverging.sum()) if adapt else 0),
+        chunks=chains.chunks + 1,
     )
     return after, np.asarray(positions), jax.tree.map(np.asarray, info)
+
+
+def _warmed(density: Density, chains: Chains, memory: Memory):
+    """A chunk of warm-up: the chains after it, positions."""
+
+    def make() -> _Warmed:
+        after, positions, _ = _chunk(density, chains, adapt=True)
+        return _Warmed(_bare(after), positions)
+
+    found = memory.step(step_of(chains.chunks + 1), _Warmed, make)
+    return _whole(found.chains), found.positions
+
+
+def _sampled(density: Density, chains: Chains, memory: Memory) -> tuple[Chains, Draws]:
+    """A chunk of sampling: the chains after it, draws (chains, CHUNK)."""
+
+    def make() -> _Sampled:
+        after, positions, info = _chunk(density, chains, adapt=False)
+        u, eta = naturals(density, chains.geometry, jnp.asarray(positions))
+        return _Sampled(_bare(after), Draws(np.asarray(u), np.asarray(eta), info))
+
+    found = memory.step(step_of(chains.chunks + 1), _Sampled, make)
+    return _whole(found.chains), jax.tree.map(np.asarray, found.draws)
 
 
 def warm_up(
@@ -251,6 +327,7 @@ def warm_up(
     chains: Chains,
     transitions: int,
     report: Callable[[int, int], None] = lambda *_: None,
+    memory: Memory = FORGETFUL,
 ) -> Chains:
     """Adapt the step size and the coordinates.
 
@@ -259,6 +336,7 @@ def warm_up(
         chains: from `start_chains`.
         transitions: of each chain, rounded to whole chunks (one a window at least).
         report: called with (transitions done, transitions in all).
+        memory: of chunks that are done.
     """
     windows = [max(1, round(share * transitions / CHUNK)) for share in WINDOWS]
     done, total = 0, sum(windows) * CHUNK
@@ -266,11 +344,13 @@ def warm_up(
     for number, n_chunks in enumerate(windows):
         seen = []
         for _ in range(n_chunks):
-            chains, positions, _ = _chunk(density, chains, adapt=True)
+            chains, positions = _warmed(density, chains, memory)
             seen.append(positions)
             done += CHUNK
             report(done, total)
-        if number < len(windows) - 1:
+        # A chunk that is known has its coordinates with it.
+        known = memory.holds(step_of(chains.chunks + 1))
+        if number < len(windows) - 1 and not known:
             chains = _retuned(density, chains, np.concatenate(seen, axis=1))
     return chains
 
@@ -280,6 +360,7 @@ def sample(
     chains: Chains,
     draws: int,
     report: Callable[[int, int], None] = lambda *_: None,
+    memory: Memory = FORGETFUL,
 ) -> tuple[Chains, Draws]:
     """Draws of the posterior, and the chains after them.
 
@@ -288,29 +369,21 @@ def sample(
         chains: after `warm_up`.
         draws: kept draws of each chain.
         report: called with (transitions done, transitions in all).
+        memory: of chunks that are done.
     """
     n_chunks = -(-draws // CHUNK)
-    natural, infos = [], []
+    chunks = []
     report(0, n_chunks * CHUNK)
     for number in range(1, n_chunks + 1):
-        chains, positions, info = _chunk(density, chains, adapt=False)
-        pair = naturals(density, chains.geometry, jnp.asarray(positions))
-        natural.append(jax.tree.map(np.asarray, pair))
-        infos.append(info)
+        chains, drawn = _sampled(density, chains, memory)
+        chunks.append(drawn)
         report(number * CHUNK, n_chunks * CHUNK)
-    u, eta = _joined(natural)
-    info = Info(*_joined(infos))
-    kept = jax.tree.map(lambda rows: rows[:, :draws], Draws(u, eta, info))
-    return chains, kept
+    return chains, jax.tree.map(lambda rows: rows[:, :draws], joined(chunks))
 
 
 def joined(blocks: list[Draws]) -> Draws:
     """Blocks of draws as one, in order."""
     return jax.tree.map(lambda *rows: np.concatenate(rows, axis=1), *blocks)
-
-
-def _joined(rows: list) -> list[np.ndarray]:
-    return [np.concatenate(each, axis=1) for each in zip(*rows, strict=True)]
 
 
 def _retuned(density: Density, chains: Chains, positions: np.ndarray) -> Chains:
@@ -335,4 +408,5 @@ def _retuned(density: Density, chains: Chains, positions: np.ndarray) -> Chains:
         chains.key,
         leapfrogs=chains.leapfrogs,
         warmup_divergences=chains.warmup_divergences,
+        chunks=chains.chunks,
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from ckin.inference.checkpoint import open_checkpoint
 from ckin.inference.convergence import diagnostics
 from ckin.inference.geometry import first_geometry
 from ckin.inference.nuts import CHUNK, joined, sample, start_chains, warm_up
@@ -111,6 +112,51 @@ def test_sampling_in_two_goes_is_sampling_in_one(line, informed):
     assert same(last, end)
     # The start of what the fixture drew from the same chains.
     np.testing.assert_array_equal(informed[2].u[:, : 2 * CHUNK], whole.u)
+
+
+class Killed(Exception):
+    """Stands for the death of the process."""
+
+
+class Mortal:
+    """A checkpoint whose process dies after one more step."""
+
+    def __init__(self, folder):
+        self.lasting = open_checkpoint(folder, {}, draws=2 * CHUNK, resume=True)
+        self.holds = self.lasting.holds
+
+    def step(self, step, kind, make):
+        if self.lasting.told()["made"]:
+            raise Killed
+        return self.lasting.step(step, kind, make)
+
+
+def test_a_run_that_dies_after_every_chunk_draws_what_one_that_lives_draws(
+    tmp_path, line, laplace, informed
+):
+    deaths, geometry = 0, first_geometry(laplace)
+
+    def goes_on():
+        memory = Mortal(tmp_path)
+        chains = start_chains(
+            line, geometry, jax.random.key(0), chains=CHAINS, memory=memory
+        )
+        chains = warm_up(line, chains, WARMUP, memory=memory)
+        return chains, *sample(line, chains, 2 * CHUNK, memory=memory)
+
+    while True:
+        try:
+            warm, last, draws = goes_on()
+            break
+        except Killed:
+            deaths += 1
+    # The start and every chunk; the last run finds the last one done.
+    assert deaths == last.chunks == WARMUP // CHUNK + 2
+    assert same(warm, informed[0])
+    np.testing.assert_array_equal(draws.u, informed[2].u[:, : 2 * CHUNK])
+    np.testing.assert_array_equal(draws.eta, informed[2].eta[:, : 2 * CHUNK])
+    for mine, theirs in zip(draws.info, informed[2].info, strict=True):
+        np.testing.assert_array_equal(mine, theirs[:, : 2 * CHUNK])
 
 
 def test_the_same_state_draws_the_same_and_another_key_another(line, informed):

@@ -25,7 +25,7 @@ from ckin.population import pack, population
 
 
 # The package's `fit` and `referee` are functions; their modules are found by name.
-FIT_ROOM = importlib.import_module("ckin.inference.fit")
+FINISHING_ROOM = importlib.import_module("ckin.inference.finish")
 REFEREE_ROOM = importlib.import_module("ckin.inference.referee")
 
 
@@ -313,7 +313,7 @@ def test_a_table_of_an_earlier_fit_does_not_stay(fitted, tmp_path):
 def test_a_fit_that_the_referee_rejects_has_not_converged(monkeypatch, fitted):
     assert fitted.verdict.converged, fitted.verdict.reasons
     bad = opinion(5.0 * np.random.default_rng(0).standard_t(2, size=DRAWS))
-    monkeypatch.setattr(FIT_ROOM, "referee", lambda *_, **__: bad)
+    monkeypatch.setattr(FINISHING_ROOM, "referee", lambda *_, **__: bad)
     found = fit_of_growth(grid_error=0.02)
     assert not found.verdict.converged
     (reason,) = found.verdict.reasons

@@ -1,0 +1,115 @@
+"""The engines: each turns a density and a start into draws, all in one form."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ckin._types import Array
+from ckin.inference.checkpoint import Memory
+from ckin.inference.convergence import verdict
+from ckin.inference.density import Density
+from ckin.inference.geometry import Geometry, naturals
+from ckin.inference.gridding import GRID_DRAWS, on_grid
+from ckin.inference.laplace import PopulationLaplace
+from ckin.inference.maximum import Maximum, draws_of, maximise, start_from
+from ckin.inference.nuts import Draws, Info, joined, sample, start_chains, warm_up
+from ckin.inference.results import summarise
+from ckin.population import GridReport
+
+
+# A fit that has not converged after `draws` goes on, up to this many times as many.
+MAX_BLOCKS = 4
+
+Report = Callable[[str, int, int], None]
+
+
+class Result(NamedTuple):
+    """Draws of a method, and how they came about."""
+
+    draws: Draws
+    maximum: Maximum | None = None
+    warmup_divergences: int = 0
+    step_size: float | None = None
+    leapfrogs_per_chain: int = 0
+
+
+def by_nuts(
+    density: Density,
+    geometry: Geometry,
+    key: Array,
+    *,
+    chains: int,
+    warmup: int,
+    draws: int,
+    report: Report,
+    memory: Memory,
+) -> Result:
+    """Sample, and go on while the population has not converged."""
+    state = start_chains(density, geometry, key, chains=chains, memory=memory)
+    state = warm_up(density, state, warmup, partial(report, "warm-up"), memory)
+    blocks: list[Draws] = []
+    for block in range(1, MAX_BLOCKS + 1):
+        stage = "sampling" if block == 1 else f"sampling on ({block} of {MAX_BLOCKS})"
+        state, more = sample(density, state, draws, partial(report, stage), memory)
+        blocks.append(more)
+        so_far = joined(blocks)
+        _, table = summarise(density, so_far.u)
+        divergences = int(so_far.info.diverging.sum())
+        judged = verdict(
+            table, divergences=divergences, draws=so_far.info.lp.size, unsolved=0
+        )
+        if not judged.longer_helps:
+            break
+    return Result(
+        so_far,
+        None,
+        state.warmup_divergences,
+        state.step_size,
+        state.leapfrogs // chains,
+    )
+
+
+def by_laplace(
+    density: Density, geometry: Geometry, key, chains: int, draws: int
+) -> Result:
+    """Independent draws of the Laplace approximation, in the form of a sampler's."""
+    dimensions = density.n_hyper + int(np.prod(density.eta_shape))
+    positions = jax.random.normal(key, (chains, draws, dimensions))
+    u, eta = naturals(density, geometry, positions)
+    return Result(_independent(np.asarray(u), np.asarray(eta)))
+
+
+def _independent(u: np.ndarray, eta: np.ndarray) -> Draws:
+    zeros = np.zeros(u.shape[:2])
+    info = Info(zeros + 1.0, zeros > 0, zeros.astype(int), zeros, zeros)
+    return Draws(u, eta, info)
+
+
+def by_maximum(
+    density: Density,
+    laplace: PopulationLaplace,
+    key,
+    report: Report,
+    grid: GridReport | None,
+    grid_error: float,
+) -> tuple[Density, GridReport | None, Maximum]:
+    """Maximum likelihood, on a grid that serves where it is."""
+    told = partial(report, "maximum likelihood")
+    found = maximise(density, laplace, key, told)
+    if grid is None:
+        return density, grid, found
+    u, eta = draws_of(found, key, (1, GRID_DRAWS))
+    likely = jax.vmap(density.patient_phi)(jnp.asarray(u[0]), jnp.asarray(eta[0]))
+    density, grid = on_grid(density, likely, grid_error)
+    again = start_from(found, laplace)
+    return density, grid, maximise(density, again, key, told)
+
+
+def maximum_draws(maximum: Maximum, key, chains: int, draws: int) -> Result:
+    """Draws of the estimates' spread and of patients around their modes."""
+    u, eta = draws_of(maximum, key, (chains, draws))
+    return Result(_independent(u, eta), maximum)
