@@ -1,10 +1,16 @@
 """Files that are written: what goes wrong is said as the user's to mend."""
 
 import contextlib
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from ckin.errors import InputError
+
+
+# HDF5 tells of a full disk by a RuntimeError with this in its text.
+HDF5_ERRNO = re.compile(r"errno = (\d+)")
 
 
 @contextlib.contextmanager
@@ -18,6 +24,12 @@ def writing(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror})") from None
+    except RuntimeError as error:
+        number = HDF5_ERRNO.search(str(error))
+        if number is None:
+            raise
+        why = os.strerror(int(number[1]))
+        raise InputError(f"{path} cannot be written ({why})") from None
 
 
 def refuse_to_write_over(path: Path, what: str, suffix: str) -> None:
