@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -86,20 +85,29 @@ def test_another_fit_in_the_folder_is_refused(data, tmp_path):
 # In a process of its own
 
 
-def start(asked: list[str], **options) -> subprocess.Popen:
+# Runs what follows it, with a limit on the size of a file.
+LIMITED = """
+import os, resource, sys
+limit = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def start(asked: list[str], limit: int | None = None) -> subprocess.Popen:
+    limited = [] if limit is None else [sys.executable, "-c", LIMITED, str(limit)]
     return subprocess.Popen(
-        [sys.executable, "-m", "ckin.cli", *asked],
+        [*limited, sys.executable, "-m", "ckin.cli", *asked],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         # As the command sets it: what is compiled is then kept for the next start.
         env=os.environ | {"EQX_ON_ERROR": "nan", "JAX_NUM_CPU_DEVICES": "2"},
-        **options,
     )
 
 
-def finished(asked: list[str], **options) -> tuple[int, str]:
-    process = start(asked, **options)
+def finished(asked: list[str], limit: int | None = None) -> tuple[int, str]:
+    process = start(asked, limit)
     text, _ = process.communicate(timeout=1200)
     return process.returncode, text
 
@@ -175,7 +183,10 @@ def test_a_finished_fit_says_so_and_gives_more_draws_on_demand(data, whole):
 @pytest.mark.slow
 def test_interrupting_from_the_keyboard_keeps_what_was_done(data, tmp_path):
     out = tmp_path / "fit"
+    # A shell starts what it runs in the background deaf to the keyboard.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = start(command(data, out))
+    signal.signal(signal.SIGINT, before)
     while steps(out) < 3 and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
@@ -192,10 +203,7 @@ def test_a_full_disk_ends_with_a_message(data, tmp_path, limit):
     """A limit on the size of a file is the full disk that a test can have."""
     out = tmp_path / "fit"
     asked = [*command(data, out), "--method", "map", "--draws", "400"]
-    code, text = finished(
-        asked,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
+    code, text = finished(asked, limit)
     assert code == 2, text
     assert "cannot be written (File too large)" in text
     assert "Traceback" not in text
