@@ -26,7 +26,15 @@ from ckin.dataset.examined import counts_per
 from ckin.dataset.records import counted, first_infusion
 from ckin.errors import InputError
 from ckin.model import name_of
-from ckin.population import Packed, Population, log_readings, of_its_assay, pack
+from ckin.population import (
+    Packed,
+    Population,
+    additive_parts,
+    by_sample,
+    log_readings,
+    of_its_assay,
+    pack,
+)
 from ckin.population.hyper import locations, patient_phi
 from ckin.protocol import Dose, Protocol
 from ckin.solve import Solver
@@ -94,8 +102,10 @@ def simulate(
         key: of the random numbers.
         population: typical values (those of its model) and ω between patients.
         patients: doses, covariates, and samples whose values are to be drawn.
-        sigma: SD of the error of the natural logarithm, of every assay or by the name
-            of each; 0 reads without error.
+        sigma: SD of the error of the natural logarithm (or what the law of the assay
+            says), of every assay or by the name of each; 0 reads without error. The
+            additive part of a combined error is `add_NAME`, its prior median if not
+            given.
         beta: covariate coefficients by name (`CovariateEffect.name`); 0 if not given.
         solver: how to integrate.
 
@@ -114,6 +124,7 @@ def simulate(
         population, population.typical_phi(), _coefficients(population, beta), data
     )
     phi = patient_phi(population, centre, jnp.array(population.spreads, float), eta)
+    data = _with_additive(population, data, spread)
     log_exact, solved = _readings(population, phi, data, solver)
     keys = _keys(key_error, jnp.arange(data.n_patients))
     log_value = _drawn(keys, population, log_exact, data, spread)
@@ -142,6 +153,30 @@ def simulate(
         phi=np.asarray(phi)[kept],
         parameters=dict(zip(population.estimate, drawn[kept].T, strict=True)),
         failed=failed,
+    )
+
+
+def _with_additive(
+    population: Population, data: Packed, spread: Mapping[str, float]
+) -> Packed:
+    """Data with the additive parts of combined errors, by name or their priors."""
+    if not population.two_part:
+        return data
+    parts = []
+    for place in population.two_part:
+        assay = population.assays[place]
+        part = spread.get(f"add_{assay.name}", assay.additive_median)
+        if part is None:
+            raise InputError(
+                f"sigma has no add_{assay.name}: a combined error needs its additive "
+                "part, in the unit of the assay"
+            )
+        parts.append(part)
+    errors = [spread.get(assay.name, 0.0) for assay in population.assays]
+    each = additive_parts(population, jnp.array([*errors, *parts], dtype=float))
+    additive = jnp.broadcast_to(by_sample(each, data.which), data.which.shape)
+    return eqx.tree_at(
+        lambda d: d.sampled.additive, data, additive, is_leaf=lambda x: x is None
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ckin.errors import InputError
-from ckin.options import Data, Limit, Map, Unit, Where, read
+from ckin.options import Data, Limit, Map, Product, Unit, Where, read
 from ckin.terminal import explained, out, say_notes, say_synthetic
 
 
@@ -27,6 +27,7 @@ def export(
     where: Where = [],
     limit: Limit = [],
     unit: Unit = [],
+    product: Product = [],
 ) -> None:
     """Write a data file for NONMEM or Monolix; `ckin check` reads it back the same."""
     from ckin.dataset import check_format, write_dataset
@@ -39,7 +40,7 @@ def export(
             raise InputError(f"--out {out_file}: there is no folder {out_file.parent}")
         if out_file.exists() and out_file.samefile(file_of(dataset_path(data))):
             raise InputError(f"--out {out_file} is the data; write another file")
-        dataset = read(data, map, where, limit, unit)
+        dataset = read(data, map, where, limit, unit, product)
         files = write_dataset(dataset, out_file, convention=convention)
     say_synthetic(dataset.synthetic)
     say_notes(dataset.notes)

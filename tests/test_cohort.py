@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ckin.assay import FLOOR, qpcr
+from ckin.assay import FLOOR, Assay, Combined, qpcr
 from ckin.cohort import (
     NADIR_D,
     SAMPLE_DAYS,
@@ -253,3 +253,23 @@ def test_a_sampling_plan_that_is_not_the_assays_is_refused(seed, change, words):
 def test_a_coefficient_of_no_effect_is_refused(seed):
     with pytest.raises(InputError, match="no covariate effect.*it has none"):
         simulate(seed, STEIN, few(seed, ONE_CYCLE), sigma=0.4, beta={"beta_x": 1.0})
+
+
+def test_a_combined_error_is_drawn_with_both_its_parts(seed):
+    """Where little is read the SD is the additive part, where much is read σ f."""
+    assay = Assay("qpcr", "copies_per_ug", Combined())
+    whole = population(load_model("phases_stein2019"), assay)
+    patients = few(seed, ONE_CYCLE, 100, limit=None)
+    sigma = {"qpcr": 0.2, "add_qpcr": 30.0}
+    made = simulate(seed, whole, patients, sigma=sigma)
+    off = []
+    for person, exact in zip(made.dataset.patients, made.ipred, strict=True):
+        read = np.array([s.value for s in (*person.baseline, *person.samples)])
+        # A reading is never below nothing: those that could be are left out.
+        wide = np.sqrt((0.2 * exact) ** 2 + 30.0**2)
+        off += ((read - exact) / wide)[exact > 4.0 * wide].tolist()
+    assert len(off) > 300
+    # SD of so many standard normal numbers: 1 ± 1/√(2 n), four times over.
+    assert np.std(off) == pytest.approx(1.0, abs=4.0 / np.sqrt(2 * len(off)))
+    with pytest.raises(InputError, match="add_qpcr"):
+        simulate(seed, whole, patients[:2], sigma=0.2)

@@ -134,10 +134,8 @@ def residuals(
 
 def _between_occasions(density: Density, scores: np.ndarray) -> dict[str, float]:
     """Shrinkage of what differs between occasions, over those that there are."""
-    population, told = density.population, density.data.events.occasion
-    if told is None:
-        return {}
-    had = np.arange(population.occasions) <= np.asarray(told).max(axis=1)[:, None]
+    population = density.population
+    had = np.arange(population.occasions) < density.data.n_occasions[:, None]
     first, found = len(population.vary), {}
     for name in population.iov:
         own = scores[:, first : first + population.occasions][had]

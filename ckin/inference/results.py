@@ -143,16 +143,13 @@ def derived_from(density: Density, u: Array) -> dict[str, Array]:
 def individual_draws(
     density: Density, u: np.ndarray, eta: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Parameters of every patient, by name, each (chains, draws, patients)."""
+    """Parameters of every patient, by name, each (chains, draws, patients).
 
-    def one(u, eta):
-        return density.population.from_phi(density.patient_phi(u, eta))
-
-    values = np.asarray(jax.vmap(jax.vmap(one))(jnp.asarray(u), jnp.asarray(eta)))
-    return {
-        name: values[..., index]
-        for index, name in enumerate(density.population.estimate)
-    }
+    Of a parameter that differs between cycles there is `NAME@1`, `NAME@2`, ... too.
+    """
+    one = lambda u, eta: density.population.by_name(density.patient_phi(u, eta))
+    each = jax.vmap(jax.vmap(one))(jnp.asarray(u), jnp.asarray(eta))
+    return {name: np.asarray(values) for name, values in each.items()}
 
 
 def to_datatree(
@@ -178,7 +175,8 @@ def to_datatree(
     patients, _ = np.nonzero(present)
     # The samples of each assay: ArviZ judges a likelihood at a time.
     own = {a.name: np.nonzero(present & (which == i)) for i, a in enumerate(assays)}
-    each = individual_draws(density, u, eta)
+    # What a patient's cycles are follows from `eta`.
+    each = {n: v for n, v in individual_draws(density, u, eta).items() if "@" not in n}
     tree = from_dict(
         {
             "posterior": {
@@ -362,20 +360,23 @@ def summarise_individuals(
 ) -> pd.DataFrame:
     """One row a patient and parameter: ID, parameter, map, mean, sd, q05, q50, q95.
 
-    `mode` is φ of the MAP of each patient under the Laplace mode of the population.
+    `mode` is φ of the MAP of each patient under the Laplace mode of the population. Of
+    parameters that differ between cycles those of the patient's own follow (`NAME@2`).
     """
-    rows = []
-    modes = np.asarray(density.population.from_phi(mode))
-    names = density.population.estimate
+    rows, had = [], density.data.n_occasions
+    modes = density.population.by_name(mode)
     for name, values in individual_draws(density, u, eta).items():
         flat = values.reshape(-1, values.shape[-1])
         quantiles = np.quantile(flat, (0.05, 0.5, 0.95), axis=0)
+        _, _, cycle = name.partition("@")
         for index, patient in enumerate(density.data.ids):
+            if cycle and int(cycle) > had[index]:
+                continue
             rows.append(
                 {
                     "ID": patient,
                     "parameter": name,
-                    "map": modes[index, names.index(name)],
+                    "map": float(modes[name][index]),
                     "mean": flat[:, index].mean(),
                     "sd": flat[:, index].std(ddof=1),
                     "q05": quantiles[0, index],

@@ -69,6 +69,14 @@ class Packed(eqx.Module):
         """Number of patients."""
         return self.time_d.shape[0]
 
+    @property
+    def n_occasions(self) -> Int[np.ndarray, " patients"]:
+        """How many occasions each patient has; 1 where none are told apart."""
+        told = self.events.occasion
+        if told is None:
+            return np.ones(self.n_patients, dtype=int)
+        return np.asarray(told).max(axis=1) + 1
+
 
 def pack(dataset: Dataset, population: Population) -> Packed:
     """Arrays of every patient who has a sample of one of the population's assays.

@@ -195,6 +195,19 @@ class Population(eqx.Module):
         where = jnp.array([self.estimate.index(name) for name in self.iov], dtype=int)
         return self.from_phi(whole.at[..., where].add(jnp.swapaxes(added, -1, -2)))
 
+    def by_name(self, phi: Float[Array, "*batch phi"]) -> dict[str, Array]:
+        """Values of the estimated parameters by name, and of each cycle (`NAME@2`)."""
+        values = self.from_phi(phi)
+        told = {name: values[..., index] for index, name in enumerate(self.estimate)}
+        if not self.iov:
+            return told
+        each = self.on_occasions(phi)
+        return told | {
+            f"{name}@{cycle + 1}": each[..., cycle, self.estimate.index(name)]
+            for name in self.iov
+            for cycle in range(self.occasions)
+        }
+
     def patient_model(
         self, phi: Float[Array, " estimated"], known: Mapping[str, Array]
     ) -> Patientlike:

@@ -138,3 +138,15 @@ def test_simulated_parquet_is_the_csv_and_says_that_it_is_synthetic(tmp_path):
     checked = run("check", tmp_path / "v.parquet")
     assert checked.exit_code == 0
     assert "SYNTHETIC" in checked.output
+
+
+def test_a_product_of_ones_own_is_exported_with_its_unit(tmp_path):
+    file, out = tmp_path / "drug.csv", tmp_path / "drug_nm.csv"
+    file.write_text("ID,TIME,EVID,DVID,DV,AMT\n1,0,1,DRUG,,100\n1,0.5,0,conc,3,\n")
+    told = ("--product", "DRUG=mg", "--unit", "conc=mg/L")
+    made = run("export", file, *told, "--as", "nonmem", "--out", out)
+    assert made.exit_code == 0, made.output
+    (person,) = read_dataset(out).patients
+    (dose,) = person.doses
+    assert (dose.product, dose.unit, dose.cells) == ("DRUG", "mg", 100.0)
+    assert [(s.assay, s.value) for s in person.samples] == [("conc", 3.0)]

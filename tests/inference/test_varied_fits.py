@@ -15,7 +15,7 @@ from ckin.inference.density import make_density
 from ckin.inference.geometry import first_geometry
 from ckin.inference.laplace import fit_laplace
 from ckin.inference.marginal import by_quadrature, find_modes, smooth
-from ckin.population import pack, population
+from ckin.population import effect, pack, population
 
 
 def cohort(n: int, correlation: float, *, far: float | None = None, seed: int = 4):
@@ -167,3 +167,35 @@ def test_one_patient_far_out_does_not_widen_omega_for_all(heavy):
         for d, x in ((density, laplace), (normal, by_normal))
     )
     assert by_n < by_t < 13.5
+
+
+@pytest.mark.slow
+def test_a_horseshoe_finds_the_one_covariate_that_acts():
+    """Of six covariates one moves the level, by 1.2 between-patient SDs per SD."""
+    rng = np.random.default_rng(8)
+    made_of = []
+    for row in range(30):
+        x = rng.normal(size=6)
+        a = 6.0 + 0.5 * rng.normal() + 0.6 * x[2]
+        t = np.linspace(1.0, 20.0, 4)
+        y = a - 0.1 * t + 0.3 * rng.normal(size=t.size)
+        pairs = zip(t.tolist(), np.exp(y).tolist(), strict=True)
+        rows = [sample(time_d, value) for time_d, value in pairs]
+        known = {f"X{i}": float(x[i]) for i in range(6)}
+        made_of.append(patient(f"S{row}", rows, **known))
+    data = dataset(made_of)
+    effects = [effect(f"a~exp(X{i}@0)", data.patients) for i in range(6)]
+    whole = population(made(Line), QPCR, vary=("a",), covariates=effects, screen=True)
+    found = fit(data, whole, method="nuts", chains=2, warmup=300, draws=400, seed=2)
+    table: Any = found.summary.set_index("parameter")
+    kept = [float(table["q50"][f"kept_a_X{i}"]) for i in range(6)]
+    beta = [float(table["q50"][f"beta_a_X{i}"]) for i in range(6)]
+    assert int(np.argmax(kept)) == 2
+    assert kept[2] > 0.8
+    # By its data alone: SD 0.6/√30 = 0.1.
+    assert beta[2] == pytest.approx(0.6, abs=0.3)
+    others = [i for i in range(6) if i != 2]
+    assert max(abs(beta[i]) for i in others) < 0.15
+    assert max(kept[i] for i in others) < 0.6
+    # Funnels of a horseshoe cost divergences, and the population is sampled for all.
+    assert table["r_hat"].max() < 1.05

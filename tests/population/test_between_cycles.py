@@ -217,3 +217,9 @@ def test_what_cycles_differ_by_is_found_again():
     at = len(whole.estimate)
     truth = np.asarray(drawn.phi)[:, at : at + 2]
     assert np.corrcoef(eta.ravel(), truth.ravel())[0, 1] > 0.9
+    each = found.individual.set_index(["ID", "parameter"])["map"]
+    own = np.array([[each[f"B{i}", f"growth@{c}"] for c in (1, 2)] for i in range(12)])
+    exact = np.asarray(whole.on_occasions(jnp.asarray(drawn.phi)))
+    exact = exact[:, :, whole.estimate.index("growth")]
+    # A growth of 1/day, watched for days with an error of 0.1: to some hundredths.
+    np.testing.assert_allclose(own, exact, rtol=0.15)
