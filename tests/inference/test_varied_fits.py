@@ -181,7 +181,7 @@ def test_a_horseshoe_finds_the_one_covariate_that_acts():
         y = a - 0.1 * t + 0.3 * rng.normal(size=t.size)
         pairs = zip(t.tolist(), np.exp(y).tolist(), strict=True)
         rows = [sample(time_d, value) for time_d, value in pairs]
-        known = {f"X{i}": float(x[i]) for i in range(6)}
+        known: Any = {f"X{i}": float(x[i]) for i in range(6)}
         made_of.append(patient(f"S{row}", rows, **known))
     data = dataset(made_of)
     effects = [effect(f"a~exp(X{i}@0)", data.patients) for i in range(6)]
