@@ -252,6 +252,9 @@ def _between_cycles(
     posterior: xr.Dataset, population: Population, patients: Sequence[str]
 ) -> np.ndarray:
     """Draws of what each cycle adds to φ: (draws, patients, parameters and cycles)."""
+    if not population.iov:
+        n = posterior.sizes["chain"] * posterior.sizes["draw"]
+        return np.zeros((n, len(patients), 0))
     names = list(population.eta_names[len(population.vary) :])
     eta = posterior["eta"].sel(patient=list(patients), varying=names).to_numpy()
     eta = eta.reshape(-1, *eta.shape[2:])
