@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
 from ckin.terminal import (
     NOT_CONVERGED,
@@ -80,3 +82,63 @@ def diagnose(
         out.print(f"  {line}", markup=False)
     out.print(f"written: {where}", markup=False)
     end([fit])
+
+
+@commands.command()
+def loo(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Fit folders; several are compared.")
+    ],
+    by: Annotated[
+        str,
+        typer.Option(
+            help="patient: each left out whole; reading: each given its patient's "
+            "others; future: what comes after --day given what came before."
+        ),
+    ] = "patient",
+    day: Annotated[
+        float, typer.Option(help="With --by future: the last day that is known.")
+    ] = 14.0,
+    until: Annotated[
+        float, typer.Option(help="With --by future: the last day to foresee.")
+    ] = 90.0,
+    seed: Seed = 0,
+    draws: Draws = 1000,
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="CSV of every score to write.")
+    ] = None,
+) -> None:
+    """Log scores of what is left out, and the weights of several models."""
+    from ckin.reopen import open_fit
+    from ckin.scoring import score
+
+    with explained():
+        fits = [open_fit(folder, draws) for folder in folders]
+        with progress() as report:
+            found = score(fits, by, day_d=day, until_d=until, seed=seed, report=report)
+        if out_file is not None:
+            found.write(out_file)
+    say_verdict(fits)
+    out.print(_comparison(found))
+    for line in found.lines:
+        out.print(line, markup=False)
+    if out_file is not None:
+        out.print(f"written: {out_file}", markup=False)
+    end(fits)
+
+
+def _comparison(found) -> Table:
+    table = Table(title=found.title, title_justify="left")
+    table.add_column("fit", no_wrap=True)
+    for column in found.comparison.columns:
+        table.add_column(str(column), justify="right")
+    for name, row in found.comparison.iterrows():
+        cells = [_number(str(key), value) for key, value in row.items()]
+        table.add_row(escape(str(name)), *cells)
+    return table
+
+
+def _number(column: str, value: float) -> str:
+    if column in ("k-hat > 0.7", "left out", "anew"):
+        return f"{value:.0f}"
+    return f"{value:.2f}" if column != "inside 90%" else f"{value:.0%}"

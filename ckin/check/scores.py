@@ -23,7 +23,12 @@ from ckin.inference.by_patient import LeftOut, leave_patients_out
 from ckin.inference.convergence import KHAT_LIMIT
 from ckin.inference.density import Density
 from ckin.inference.individual import PatientMaps, Quadratics
-from ckin.inference.integrated import Weighted, expanded_about, weighted_draws
+from ckin.inference.integrated import (
+    Weighted,
+    expanded_about,
+    found_modes,
+    weighted_draws,
+)
 from ckin.inference.laplace import PopulationLaplace
 from ckin.inference.predict import sample_log_likelihoods
 from ckin.inference.referee import weigh
@@ -31,6 +36,8 @@ from ckin.inference.referee import weigh
 
 # Draws of η for each draw of the population.
 EACH = 32
+# The same where every reading of each is looked at.
+EACH_OF_READINGS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,17 +101,27 @@ def _hypers(density: Density, u: np.ndarray):
     return jax.vmap(density.hyper)(jnp.asarray(u))
 
 
-def _left_out(log_likelihood: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Score, its Monte Carlo error and k-hat of each column of (draws, left out)."""
+def _left_out(
+    log_likelihood: np.ndarray, log_weight: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Score, its Monte Carlo error and k-hat of each column of (draws, left out).
+
+    Args:
+        log_likelihood: of what is left out, at each draw.
+        log_weight: of each draw in the posterior that has seen it; equal unless told.
+    """
     found = []
-    for own in log_likelihood.T:
-        weights, khat = weigh(-own)
+    worth = np.zeros_like(log_likelihood) if log_weight is None else log_weight
+    for own, weight in zip(log_likelihood.T, worth.T, strict=True):
+        with np.errstate(invalid="ignore"):
+            weights, khat = weigh(weight - own)
+        own = np.where(weights > 0, own, -np.inf)
         most = own.max()
         share = np.exp(own - most)
         mean = weights @ share
         error = np.sqrt(np.sum(weights**2 * (share / mean - 1.0) ** 2))
         found.append((np.log(mean) + most, error, khat))
-    elpd, error, khat = np.array(found).T
+    elpd, error, khat = np.array(found).T.copy()
     return elpd, error, khat
 
 
@@ -143,9 +160,9 @@ def patients_left_out(
             0,
             True,
         )
-        anew = leave_patients_out(density, shape, key_chain)
-        elpd = np.where(far, anew.elpd_i, elpd)
-        error = np.where(far, anew.mc_error, error)
+        whom = np.flatnonzero(far)
+        anew = leave_patients_out(density, shape, key_chain, chosen=whom.tolist())
+        elpd[whom], error[whom] = anew.elpd_i, anew.mc_error
     return Scores(density.data.ids, elpd, error, khat, far)
 
 
@@ -154,22 +171,37 @@ def readings_left_out(
     seen: Observed,
     u: Float[np.ndarray, "draws hyper"],
     eta: Float[np.ndarray, "draws patients varying"],
+    key: Array,
+    each: int = EACH_OF_READINGS,
 ) -> Scores:
     """Leave-one-reading-out: each given the patient's others. Ids are ID, day, assay.
+
+    A reading may hold much of what is known of its patient. So η is not taken from the
+    posterior, which has seen it, but drawn wider and weighed.
 
     Args:
         density: what was fitted.
         seen: its readings.
         u: draws of its posterior.
         eta: of its patients.
+        key: of the random numbers.
+        each: draws of η for each of the population.
     """
-    each, _ = sample_log_likelihoods(density, jnp.asarray(u), jnp.asarray(eta))
+    drawn = marginals(density, u, eta, key, each)
+    flat = jnp.reshape(drawn.eta, (-1, *density.eta_shape))
+    likely, _ = sample_log_likelihoods(
+        density, jnp.repeat(jnp.asarray(u), each, axis=0), flat
+    )
+    # Of the posterior, each draw of the population worth as much as any other.
+    log_weight = np.asarray(jax.nn.log_softmax(drawn.log_weight, axis=1))
+    log_weight = log_weight.reshape(-1, density.data.n_patients)
     rows, columns = np.nonzero(seen.present)
     labels = tuple(
         f"{seen.ids[i]}\t{seen.time_d[i, j]:g}\t{seen.assays[seen.which[i, j]]}"
         for i, j in zip(rows, columns, strict=True)
     )
-    elpd, error, khat = _left_out(np.asarray(each)[:, rows, columns])
+    own = np.asarray(likely)[:, rows, columns]
+    elpd, error, khat = _left_out(own, log_weight[:, rows])
     return Scores(labels, elpd, error, khat, np.zeros(len(labels), bool))
 
 
@@ -240,9 +272,11 @@ def future_left_out(
     upto = seen.present & (seen.time_d <= until_d)
     late = upto & ~early
     few = _seeing(density, early)
-    # Where an early patient lies is not where all its data put it: from 0 and there.
-    start = np.concatenate([0.5 * eta, 0.5 * eta])
-    given = marginals(few, u, start, keys[0], each)
+    # Where an early patient lies is not where all its data put it.
+    key_mode, key_early = jax.random.split(keys[0])
+    middle = density.hyper(jnp.asarray(u.mean(axis=0)))
+    quads = expanded_about(few, middle, found_modes(few, middle, key_mode))
+    given = weighted_draws(few, _hypers(density, u), quads, key_early, each)
     log_early = np.asarray(given.log_marginal)
     log_upto = np.asarray(
         marginals(_seeing(density, upto), u, eta, keys[1], each).log_marginal

@@ -11,7 +11,7 @@ patient is left out in earnest: a chain of NUTS each, a dozen dimensions.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import blackjax
 import equinox as eqx
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from ckin._types import Array, Float
+from ckin._types import Array, Float, Int
 from ckin.errors import InputError
 from ckin.inference.density import Density
 from ckin.inference.laplace import PopulationLaplace, conditional
@@ -55,9 +55,13 @@ class LeftOut:
 
 @eqx.filter_jit
 def _drawn(
-    density: Density, laplace: PopulationLaplace, key: Array, draws: int
-) -> Float[Array, "patients draws"]:
-    """Log p(y_i | u) of every patient at draws of u given the others."""
+    density: Density,
+    laplace: PopulationLaplace,
+    key: Array,
+    draws: int,
+    chosen: Int[Array, " chosen"],
+) -> Float[Array, "chosen draws"]:
+    """Log p(y_i | u) of these patients at draws of u given everyone else."""
     quads, index = laplace.quadratics, density.population.vary_index
 
     def each(z):
@@ -83,12 +87,18 @@ def _drawn(
         keys = jax.random.split(key, BURN_IN + draws)
         return jax.lax.scan(step, state, keys)[1][BURN_IN:]
 
-    n = density.data.n_patients
-    return jax.vmap(chain)(jax.random.split(key, n), jnp.arange(n))
+    # A patient's chain has the same key whoever else is left out.
+    keys = jax.random.split(key, density.data.n_patients)
+    return jax.vmap(chain)(keys[chosen], chosen)
 
 
 def leave_patients_out(
-    density: Density, laplace: PopulationLaplace, key: Array, *, draws: int = DRAWS
+    density: Density,
+    laplace: PopulationLaplace,
+    key: Array,
+    *,
+    draws: int = DRAWS,
+    chosen: Sequence[int] | None = None,
 ) -> LeftOut:
     """Score every patient by a posterior that has not seen it.
 
@@ -97,6 +107,7 @@ def leave_patients_out(
         laplace: from `fit_laplace`.
         key: of the draws.
         draws: of the population parameters, for each patient.
+        chosen: the places of the patients to score; of all, unless told.
 
     Raises:
         InputError: where wells are fitted: patients share the curves of their plates,
@@ -107,12 +118,13 @@ def leave_patients_out(
             "patients read from one plate share its curve: none can be left out alone; "
             "fit their readings instead of the wells"
         )
-    each = np.asarray(_drawn(density, laplace, key, draws))
+    whom = np.arange(density.data.n_patients) if chosen is None else np.array(chosen)
+    each = np.asarray(_drawn(density, laplace, key, draws, jnp.asarray(whom)))
     most = each.max(axis=1, keepdims=True)
     share = np.exp(each - most)
     mean = share.mean(axis=1)
     return LeftOut(
-        ids=density.data.ids,
+        ids=tuple(density.data.ids[i] for i in whom.tolist()),
         elpd_i=np.log(mean) + most[:, 0],
         mc_error=share.std(axis=1) / mean / np.sqrt(draws),
     )

@@ -1,16 +1,13 @@
 """A cohort of `Line` whose every reading can be drawn again, limits and all."""
 
 import dataclasses
-import inspect
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from replicated import LIMIT
-from toys import QPCR, Level, Line, dataset, line_cohort, made, patient, sample
+from replicated import LIMIT, short_fit
+from toys import QPCR, Line, dataset, line_cohort, made, patient, sample
 
-from ckin.analysis import Analysis, run_fit
 from ckin.check import Observed, observed, replicate
 from ckin.dataset import Dataset
 from ckin.inference.density import Density, make_density
@@ -56,28 +53,6 @@ def fitted_line():
     data = line_cohort(12, (6,))
     pop = population(made(Line), QPCR)
     return data, make_density(pop, pack(data, pop))
-
-
-HEADER = '''"""A straight line, as a file."""
-from typing import ClassVar, NamedTuple
-import jax.numpy as jnp
-import numpyro.distributions as dist
-from ckin._types import Scalar
-from ckin.model import AbstractModel, parameter, state
-TOY = "made up for a test"
-
-'''
-
-
-def short_fit(folder: Path, data: Dataset, **options) -> Path:
-    """Fit `Line`, from a file of its own, to a data set."""
-    model = folder / "line.py"
-    source = f"{inspect.getsource(Level)}\n\n{inspect.getsource(Line)}"
-    model.write_text(HEADER + source, encoding="utf-8")
-    chosen = {"method": "map", "chains": 2, "draws": 100} | options
-    analysis = Analysis(str(model), from_day=0.0, **chosen)
-    run_fit(data, analysis, folder / "fit", lambda *_: None)
-    return folder / "fit"
 
 
 @pytest.fixture(scope="session")
