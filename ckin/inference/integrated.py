@@ -129,7 +129,7 @@ def weighted_draws(
 
         return jax.vmap(one)(z)
 
-    draws = hypers.omega.shape[0]
+    draws = hypers.sigma.shape[0]
     return Weighted(*lax.map(under, (hypers, jax.random.split(key, draws))))
 
 
