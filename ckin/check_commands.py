@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from ckin.options import Data, Limit, Map, Product, Unit, Where, read
 from ckin.terminal import (
     NOT_CONVERGED,
     explained,
@@ -142,3 +143,57 @@ def _number(column: str, value: float) -> str:
     if column in ("k-hat > 0.7", "left out", "anew"):
         return f"{value:.0f}"
     return f"{value:.2f}" if column != "inside 90%" else f"{value:.0%}"
+
+
+@commands.command()
+def forecast(
+    folder: Folder,
+    data: Data,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder of the forecast.")],
+    until: Annotated[float, typer.Option(help="The last day to foresee.")] = 90.0,
+    day: Annotated[
+        float | None,
+        typer.Option(help="Use readings until this day alone; all unless told."),
+    ] = None,
+    seed: Seed = 0,
+    draws: Draws = 100,
+    map: Map = [],
+    where: Where = [],
+    limit: Limit = [],
+    unit: Unit = [],
+    product: Product = [],
+) -> None:
+    """What new patients with few early samples will read, from a fit."""
+    from ckin.forecast import LEAST_ESS
+    from ckin.forecast import forecast as foresee
+    from ckin.reopen import open_fit
+
+    with explained():
+        fit = open_fit(folder, draws)
+        dataset = read(data, map, where, limit, unit, product)
+        with progress() as report:
+            found = foresee(
+                fit,
+                dataset,
+                out_dir,
+                until_d=until,
+                day_d=float("inf") if day is None else day,
+                seed=seed,
+                report=report,
+            )
+    say_verdict([fit])
+    table = Table(
+        title=f"{fit.manifest['model']}: {len(found)} patients foreseen until day "
+        f"{until:g}",
+        title_justify="left",
+    )
+    for column in ("patient", "readings used", "draws worth", "seconds"):
+        table.add_column(column, justify="left" if column == "patient" else "right")
+    for own in found:
+        few = "  too few" if own.ess < LEAST_ESS else ""
+        cells = (f"{own.known}", f"{own.ess:.0f}{few}", f"{own.seconds:.2f}")
+        table.add_row(escape(own.id), *cells)
+    out.print(table)
+    out.print("seconds of the first patient are those of compiling", markup=False)
+    out.print(f"written: {out_dir}", markup=False)
+    end([fit])

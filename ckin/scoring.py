@@ -99,7 +99,7 @@ def score(
         if by == "patient":
             scores[name] = patients_left_out(*draws, key)
         elif by == "reading":
-            scores[name] = readings_left_out(draws[0], own, *draws[1:], key)
+            scores[name] = readings_left_out(draws[0], own, *draws[1:])
         else:
             foreseen[name] = future_left_out(
                 draws[0], own, *draws[1:], key, day_d=day_d, until_d=until_d

@@ -36,8 +36,6 @@ from ckin.inference.referee import weigh
 
 # Draws of η for each draw of the population.
 EACH = 32
-# The same where every reading of each is looked at.
-EACH_OF_READINGS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,21 +99,11 @@ def _hypers(density: Density, u: np.ndarray):
     return jax.vmap(density.hyper)(jnp.asarray(u))
 
 
-def _left_out(
-    log_likelihood: np.ndarray, log_weight: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Score, its Monte Carlo error and k-hat of each column of (draws, left out).
-
-    Args:
-        log_likelihood: of what is left out, at each draw.
-        log_weight: of each draw in the posterior that has seen it; equal unless told.
-    """
+def _left_out(log_likelihood: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Score, its Monte Carlo error and k-hat of each column of (draws, left out)."""
     found = []
-    worth = np.zeros_like(log_likelihood) if log_weight is None else log_weight
-    for own, weight in zip(log_likelihood.T, worth.T, strict=True):
-        with np.errstate(invalid="ignore"):
-            weights, khat = weigh(weight - own)
-        own = np.where(weights > 0, own, -np.inf)
+    for own in log_likelihood.T:
+        weights, khat = weigh(-own)
         most = own.max()
         share = np.exp(own - most)
         mean = weights @ share
@@ -171,37 +159,24 @@ def readings_left_out(
     seen: Observed,
     u: Float[np.ndarray, "draws hyper"],
     eta: Float[np.ndarray, "draws patients varying"],
-    key: Array,
-    each: int = EACH_OF_READINGS,
 ) -> Scores:
     """Leave-one-reading-out: each given the patient's others. Ids are ID, day, assay.
 
-    A reading may hold much of what is known of its patient. So η is not taken from the
-    posterior, which has seen it, but drawn wider and weighed.
+    A reading may hold most of what is known of its patient: many have a k-hat over 0.7.
 
     Args:
         density: what was fitted.
         seen: its readings.
         u: draws of its posterior.
         eta: of its patients.
-        key: of the random numbers.
-        each: draws of η for each of the population.
     """
-    drawn = marginals(density, u, eta, key, each)
-    flat = jnp.reshape(drawn.eta, (-1, *density.eta_shape))
-    likely, _ = sample_log_likelihoods(
-        density, jnp.repeat(jnp.asarray(u), each, axis=0), flat
-    )
-    # Of the posterior, each draw of the population worth as much as any other.
-    log_weight = np.asarray(jax.nn.log_softmax(drawn.log_weight, axis=1))
-    log_weight = log_weight.reshape(-1, density.data.n_patients)
+    likely, _ = sample_log_likelihoods(density, jnp.asarray(u), jnp.asarray(eta))
     rows, columns = np.nonzero(seen.present)
     labels = tuple(
         f"{seen.ids[i]}\t{seen.time_d[i, j]:g}\t{seen.assays[seen.which[i, j]]}"
         for i, j in zip(rows, columns, strict=True)
     )
-    own = np.asarray(likely)[:, rows, columns]
-    elpd, error, khat = _left_out(own, log_weight[:, rows])
+    elpd, error, khat = _left_out(np.asarray(likely)[:, rows, columns])
     return Scores(labels, elpd, error, khat, np.zeros(len(labels), bool))
 
 
