@@ -265,3 +265,64 @@ def test_another_course_than_the_patient_was_given_is_refused(simulated, tmp_pat
     wrong = run("optimise", other, *args, "--id", names[0])
     assert wrong.exit_code == 2
     assert "was given" in wrong.output
+
+
+POSTERIOR = """\
+name = "posterior"
+title = "Two FTC under one budget, over a posterior"
+follow_d = 109
+[population]
+source = "fit"
+people = 6
+weight_kg = 60
+[course]
+protocol = "szcart01-medium"
+repeated = { cycles = 2 }
+[[open]]
+product = "FTC"
+cycle = 2
+infusions = 2
+to_day = 22
+most_cells_per_kg = 5e6
+[budget]
+product = "FTC"
+cells_per_kg = 6.5e6
+[outcomes.exposure]
+metric = "AUC"
+of = "car_cells_per_ul"
+[[utility]]
+outcome = "exposure"
+weight = 1.0
+scale = "log2"
+[grid]
+cells_per_kg = [3.25e6]
+[search]
+starts = 2
+steps = 20
+"""
+
+
+@pytest.mark.slow
+def test_the_best_schedule_over_the_posterior_of_a_fit(tmp_path):
+    """The flagship model, fitted to the bundled synthetic cohort by MAP and Laplace."""
+    few = ("--method", "map", "--cycles", 1, "--chains", 2, "--draws", 20)
+    fewer = ("--estimate", "division_rate", "--vary", "division_rate")
+    args = ("fit", "szcart01_synthetic", "--model", "feeding_szcart01")
+    fitted = run(*args, *few, *fewer, "--out", tmp_path / "fit")
+    assert fitted.exit_code in (0, 1), fitted.output
+    file = tmp_path / "posterior.toml"
+    file.write_text(POSTERIOR, encoding="utf-8")
+    missing = run("optimise", file, "--out", tmp_path / "out")
+    assert missing.exit_code == 2
+    assert "--fit FOLDER" in missing.output
+    result = run("optimise", file, "--fit", tmp_path / "fit", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "the posterior of feeding_szcart01" in result.output
+    assert "SYNTHETIC" in result.output
+    rows = {row["schedule"]: row for row in table(tmp_path / "out" / "schedules.csv")}
+    assert rows["optimised"]["feasible"] == "True"
+    assert float(rows["optimised"]["utility"]) >= float(rows["grid"]["utility"]) - 0.01
+    assert float(rows["optimised"]["utility"]) > float(rows["least"]["utility"])
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text("utf-8"))
+    assert manifest["synthetic_data"] is True
+    assert manifest["uncertainty"] == ["posterior", "between-patient"]
