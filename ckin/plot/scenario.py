@@ -37,6 +37,8 @@ MARK_HEAD = 0.3
 MOST_TICKS = 8
 # Ratios from end to end of an axis from which on ticks next to 1 would touch it.
 WIDE = 8.0
+# And those under which there is room for ticks a twentieth apart.
+NARROW = 1.4
 
 
 @matplotlib.rc_context(STYLE)
@@ -357,13 +359,14 @@ def _axis_text(value: float) -> str:
 def _ratio_axis(axis: Axis, low: float, high: float) -> None:
     """A logarithmic axis with ticks that people read as ratios."""
     known = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 1.0, 1.25, 2, 5, 10, 20, 50, 100)
-    between = (0.6, 0.7, 0.9, 0.95, 1.05, 1.1, 1.5)
+    between, near_1 = (0.6, 0.7, 0.9, 1.1, 1.5), (0.95, 1.05)
     low, high = max(low, 0.008), min(high, 120.0)
     ticks = [tick for tick in known if low <= tick <= high]
     if high / low > WIDE:
         ticks = [tick for tick in ticks if tick not in (0.8, 1.25)]
     if len(ticks) < 3:
-        ticks = sorted({*ticks, *(t for t in between if low <= t <= high)})
+        more = (*between, *near_1) if high / low < NARROW else between
+        ticks = sorted({*ticks, *(t for t in more if low <= t <= high)})
     scale, limit = axis.axes.set_xscale, axis.axes.set_xlim
     if axis is axis.axes.yaxis:
         scale, limit = axis.axes.set_yscale, axis.axes.set_ylim
