@@ -4,9 +4,12 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 from typer.testing import CliRunner
 
+from ckin import scenario_report
 from ckin.cli import app
 from ckin.library import scenario_files
 
@@ -141,6 +144,22 @@ def test_options_change_the_people(compared):
     assert result.exit_code == 0, result.output
     assert "2 draws of parameters, 3 patients" in result.output
     assert not (folder / "few" / "information.csv").exists()
+
+
+def test_outcomes_of_many_go_to_one_file_while_they_come(compared, monkeypatch):
+    folder, _ = compared
+    monkeypatch.setattr(scenario_report, "MOST_ROWS", 10)
+    args = ("--draws", 2, "--patients", 3, "--seed", 5)
+    result = run("compare", folder / "toy.toml", "--out", folder / "many", *args)
+    assert result.exit_code == 0, result.output
+    assert not (folder / "many" / "patients.csv").exists()
+    with xr.open_dataset(folder / "many" / "patients.nc", engine="h5netcdf") as file:
+        assert dict(file.sizes) == {"arm": 10, "draw": 2, "patient": 3}
+        fed = file["fed"].to_numpy()
+    rows = {row["arm"]: row for row in table(folder / "many" / "arms.csv")[1::2]}
+    means = {name: each.mean(axis=1) for name, each in zip(rows, fed, strict=True)}
+    for name, row in rows.items():
+        assert float(row["value"]) == pytest.approx(float(np.median(means[name])))
 
 
 @pytest.mark.parametrize(
