@@ -28,7 +28,6 @@ SHOWN = (
     "_response",
     "persistence_map",
     "forest",
-    "cells",
 )
 CAUTION = (
     "**Caution.** Nobody was measured. The parameters of what FTC do are priors until "

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ckin.plot.page import BLUE, FAINT, GREY, INK, ORANGE, STYLE
@@ -17,6 +18,8 @@ MARKERS = {"CART": "o", "FTC": "D"}
 LARGEST = 120.0
 # Points of a grid that are drawn.
 MOST_DOTS = 4000
+# An axis of values spans at least this share of the largest.
+LEAST_SPAN = 0.1
 
 
 @matplotlib.rc_context(STYLE)
@@ -208,12 +211,15 @@ def against_cells(
             lw=1.2,
             label="beaten by no arm of as few cells",
         )
-        for side, at in enumerate(best):
+        middle = 0.5 * (cost.min() + cost.max())
+        for at in best:
+            right = cost[at] > middle
             axes.annotate(
                 names[at],
                 (cost[at], value[at]),
-                (3, 5 if side % 2 == 0 else -11),
+                (-5 if right else 5, 5 if right else -11),
                 textcoords="offset points",
+                ha="right" if right else "left",
                 fontsize=7,
                 color=INK,
             )
@@ -223,10 +229,20 @@ def against_cells(
         axes.set_xlabel(x_label)
         axes.set_ylabel(label)
         axes.margins(0.12)
+        _at_least(axes, value)
     for axes in flat[len(panels) :]:
         axes.set_axis_off()
     legend_below(figure, flat[0])
     return figure
+
+
+def _at_least(axes: Axes, value: np.ndarray) -> None:
+    """Room enough that arms which hardly differ are seen to."""
+    known = value[np.isfinite(value)]
+    low, high = axes.get_ylim()
+    spare = LEAST_SPAN * np.abs(known).max(initial=0.0) - (high - low)
+    if spare > 0:
+        axes.set_ylim(low - 0.5 * spare, high + 0.5 * spare)
 
 
 def front_of(
