@@ -273,6 +273,11 @@ def _of_fit(inquiry: Inquiry) -> tuple[Population, Hyper | None, str]:
             f"{spec.fit}: a fit of several assays or of raw Ct; for one new patient "
             "give a fit of one assay"
         )
+    if whole.covariates or not whole.plain or whole.iov:
+        raise InputError(
+            f"{spec.fit}: a fit with covariates, --correlate, --eta or --iov; for one "
+            "new patient give a fit without them"
+        )
     middle = lambda rows: jnp.asarray(np.median(rows, axis=0))
     hyper = Hyper(
         centre=middle(fit.typical)[None],
