@@ -55,9 +55,9 @@ class Analysis:
     Attributes:
         model: name of a model, or path of a `.py` file.
         method: a key of `ckin.inference.METHODS`.
-        chains: chains of NUTS.
-        warmup: transitions of each chain that adapt.
-        draws: draws of each chain.
+        chains: chains of a sampler; `None` as `ckin.inference.fit` has it.
+        warmup: transitions of each chain that adapt; `None` likewise.
+        draws: draws of each chain; `None` likewise.
         seed: of every random number.
         assays: what was measured, on one trajectory: keys of `ckin.assay.ASSAYS`, of
             the model's own `assays`, or NAME=QUANTITY. Empty for the model's own, or
@@ -86,9 +86,9 @@ class Analysis:
 
     model: str
     method: str = "auto"
-    chains: int = 4
-    warmup: int = 500
-    draws: int = 500
+    chains: int | None = None
+    warmup: int | None = None
+    draws: int | None = None
     seed: int = 0
     assays: tuple[str, ...] = ()
     target: str = "car"

@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 
 from ckin import (
+    calibration_commands,
     check_commands,
     design_commands,
     filing,
@@ -60,6 +61,7 @@ app.add_typer(laboratory.commands)
 app.add_typer(filing.commands)
 app.add_typer(design_commands.commands)
 app.add_typer(check_commands.commands)
+app.add_typer(calibration_commands.commands)
 app.add_typer(scenario_commands.commands)
 app.add_typer(schedule_commands.commands)
 app.add_typer(optimum_commands.commands)
@@ -230,15 +232,23 @@ def fit(
     method: Annotated[
         str,
         typer.Option(
-            help="auto (nuts), nuts, map (quick, approximate), or laplace (ml): "
-            "maximum likelihood with SE, OFV, AIC, BIC."
+            help="auto (nuts), nuts, many (many short chains), map (quick, "
+            "approximate), or laplace (ml): maximum likelihood with SE, OFV, AIC, BIC."
         ),
     ] = "auto",
-    chains: Annotated[int, typer.Option(min=1)] = 4,
-    warmup: Annotated[int, typer.Option(min=1)] = 500,
+    chains: Annotated[
+        int | None, typer.Option(min=1, help="4 unless told, 32 of many.")
+    ] = None,
+    warmup: Annotated[
+        int | None, typer.Option(min=1, help="500 unless told, 100 of many.")
+    ] = None,
     draws: Annotated[
-        int, typer.Option(min=1, help="Of each chain; up to 4 times if need be.")
-    ] = 500,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Of each chain, 500 unless told, 50 of many; 4 times as many at most.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option()] = 0,
     map: Map = [],
     where: Where = [],

@@ -137,7 +137,7 @@ def simulate(
             own = zip(population.estimate, drawn[row], strict=True)
             failed[patient.id] = {name: float(value) for name, value in own}
             continue
-        made.append(_read(patient, values[row], assays, units))
+        made.append(read_off(patient, values[row], assays, units))
         ipred.append(exact[row, : len(patient.baseline) + len(patient.samples)])
     told = ", ".join(f"{name} error SD {spread[name]:g}" for name in assays)
     notes = [f"simulated from {name_of(population.model)}, {told}"]
@@ -330,7 +330,7 @@ def _to_be_read(patient: Patient, assays: Mapping[str, Assay]) -> Patient:
     return dataclasses.replace(patient, baseline=(), samples=unread)
 
 
-def _read(
+def read_off(
     patient: Patient,
     values: Float[np.ndarray, " padded"],
     assays: Mapping[str, Assay],

@@ -54,9 +54,13 @@ def print_fit(result, folder: Path) -> None:
         for reason in result.verdict.reasons:
             out.print(f"  - {reason}", markup=False)
     say_synthetic(bool(result.manifest["synthetic_data"]))
+    if result.manifest["auto"]:
+        out.print(f"auto: {result.manifest['auto']}", markup=False)
     method = {
+        "weighted": "draws of the Laplace approximation, weighted by the posterior",
         "map": "Laplace approximation around the mode",
         "laplace": "maximum likelihood, patients integrated out by Laplace",
+        "many": f"HMC, {result.manifest['chains']} x {result.manifest['draws']} draws",
         "nuts": f"NUTS, {result.manifest['chains']} x {result.manifest['draws']} draws",
     }[result.manifest["method"]]
     say_notes(result.manifest["data"]["notes"])

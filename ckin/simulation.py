@@ -128,14 +128,14 @@ def simulate_to_file(
             samples.
     """
     check_format(path)
-    chosen, plan = _model_and_plan(model, protocol, values)
+    chosen, plan = model_and_plan(model, protocol, values)
     whole = population(chosen, watch.laws())
     # The prior median of a fit.
     sigma = {assay.name: assay.typical_sigma for assay in whole.assays}
     report("simulate", 0, n)
     people = watch.patients(jax.random.key(seed), plan, n)
     if horizon_d is not None:
-        people = tuple(_until(patient, horizon_d) for patient in people)
+        people = tuple(until(patient, horizon_d) for patient in people)
     key = jax.random.fold_in(jax.random.key(seed), 1)
     made = simulate(key, whole, people, sigma=sigma)
     write_dataset(made.dataset, path, ipred=made.ipred)
@@ -180,11 +180,11 @@ def simulate_to_netcdf(
         InputError: unknown model, protocol, parameter or assay; several assays, or one
             with limits or counts; a horizon without samples.
     """
-    chosen, plan = _model_and_plan(model, protocol, values)
+    chosen, plan = model_and_plan(model, protocol, values)
     assay = _one_exact(watch)
     (typical,) = virtual_patients(jax.random.key(seed), plan, 1, limit=None)
     if horizon_d is not None:
-        typical = _until(typical, horizon_d)
+        typical = until(typical, horizon_d)
     crowd = simulate_crowd(
         path,
         population(chosen, assay),
@@ -209,9 +209,14 @@ def simulate_to_netcdf(
     )
 
 
-def _model_and_plan(
+def model_and_plan(
     model: str, protocol: str, values: Mapping[str, float | str]
 ) -> tuple[AbstractModel, Protocol]:
+    """A model with these values and a protocol, by name or path.
+
+    Raises:
+        InputError: the model describes one course and the protocol has several.
+    """
     chosen = load_model(model).with_values(**values)
     plan = load_protocol(protocol)
     if chosen.one_course and max(dose.cycle for dose in plan.doses) > 1:
@@ -266,7 +271,12 @@ def _examining(patient: Patient, amount: float | None) -> Patient:
     )
 
 
-def _until(patient, horizon_d: float):
+def until(patient: Patient, horizon_d: float) -> Patient:
+    """The patient followed to this day.
+
+    Raises:
+        InputError: no sample is planned by then.
+    """
     samples = tuple(s for s in patient.samples if s.time_d <= horizon_d)
     if not samples:
         raise InputError(

@@ -28,7 +28,7 @@ SUFFIX = ".npz"
 # Of files that are being written.
 UNFINISHED = ".part"
 # What a fit begun anew takes away: its own, whatever else lies in the folder.
-OWN_FILES = ("start.npz*", "chunk-*.npz*")
+OWN_FILES = ("start.npz*", "ladder.npz*", "chunk-*.npz*")
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import xarray as xr
-from arviz_stats.sampling_diagnostics import ess, rhat
+from arviz_stats.sampling_diagnostics import ess, rhat, rhat_nested
 
 from ckin.inference.referee import CLOSED_FORM, Referee
 
@@ -51,17 +51,20 @@ class Verdict:
         return Verdict(not every, every, self.longer_helps)
 
 
-def diagnostics(population: xr.Dataset) -> pd.DataFrame:
+def diagnostics(population: xr.Dataset, together: int = 1) -> pd.DataFrame:
     """R-hat, bulk and tail effective sample size of each population parameter.
 
     Args:
         population: draws with dimensions (chain, draw), scalars only.
+        together: neighbouring chains that started at one place (superchains): R-hat is
+            then the nested one (Margossian et al. 2024, Bayesian Analysis,
+            doi:10.1214/24-BA1453).
 
     Returns:
         One row a parameter, columns `r_hat`, `ess_bulk`, `ess_tail`.
     """
     tables = {
-        "r_hat": rhat(population),
+        "r_hat": _rhat(population, together),
         "ess_bulk": ess(population, method="bulk"),
         "ess_tail": ess(population, method="tail"),
     }
@@ -71,6 +74,13 @@ def diagnostics(population: xr.Dataset) -> pd.DataFrame:
             for column, table in tables.items()
         }
     )
+
+
+def _rhat(population: xr.Dataset, together: int) -> xr.Dataset:
+    if together == 1:
+        return rhat(population)
+    superchains = np.arange(population.sizes["chain"]) // together
+    return rhat_nested(population, superchain_ids=list(superchains))
 
 
 def verdict(

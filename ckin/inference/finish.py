@@ -19,7 +19,7 @@ from ckin.inference.convergence import (
     verdict,
 )
 from ckin.inference.density import Density
-from ckin.inference.engines import Report, Result
+from ckin.inference.engines import SAMPLERS, Report, Result
 from ckin.inference.estimates import criteria, estimates, shrinkage
 from ckin.inference.laplace import PopulationLaplace
 from ckin.inference.maximum import Maximum
@@ -68,11 +68,14 @@ def finish(
     judge = referee(density, *judged_draws, fitted=known, report=told)
     seconds = {**seconds, "referee": time.perf_counter() - began}
     report("summaries", 0, 1)
-    summary, table = summarise(density, u)
+    sampler = SAMPLERS.get(settings["method"])
+    summary, table = summarise(density, u, sampler.together if sampler else 1)
+    if settings["method"] == "weighted" and result.approximation is not None:
+        # Of draws that come more than once ArviZ cannot know.
+        sizes = ["ess_bulk", "ess_tail"]
+        summary[sizes] = summary[sizes].clip(upper=result.approximation.ess)
     middle = (flat_u.mean(axis=0), flat_eta.mean(axis=0))
-    shrunk = shrinkage(
-        density, *(middle if settings["method"] == "nuts" else (mode_u, mode_eta))
-    )
+    shrunk = shrinkage(density, *((mode_u, mode_eta) if sampler is None else middle))
     summary = the_fields_way(
         summary,
         shrunk,
@@ -89,6 +92,10 @@ def finish(
         "warmup_divergences": result.warmup_divergences,
         "khat": judge.khat if np.isfinite(judge.khat) else None,
         "referee": judge.told(),
+        "auto": result.why or None,
+        "approximation": None
+        if result.approximation is None
+        else result.approximation.told(),
         **_likelihood(density, result.maximum),
         **_failures(density, solved, judge),
         "leapfrogs_per_chain": result.leapfrogs_per_chain,
@@ -103,7 +110,7 @@ def finish(
         "environment": environment(),
     }
     label = "SYNTHETIC DATA, not patients" if dataset.synthetic else "data as given"
-    stats = info._asdict() if settings["method"] == "nuts" else {"lp": info.lp}
+    stats = {"lp": info.lp} if sampler is None else info._asdict()
     tree = to_datatree(
         density,
         u,
@@ -205,7 +212,7 @@ def _verdict(
 ) -> Verdict:
     """Verdict of the method, and of the referee."""
     unsolved = int((~solved).sum())
-    if settings["method"] == "map":
+    if settings["method"] in ("map", "weighted"):
         judged = _laplace_verdict(laplace, unsolved)
     elif result.maximum is not None:
         # Draws only show the spread of the estimates: where those far out cannot be

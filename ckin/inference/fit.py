@@ -21,10 +21,12 @@ from ckin.inference.checkpoint import (
 )
 from ckin.inference.density import Density, make_density
 from ckin.inference.engines import (
+    SAMPLERS,
     Report,
+    by_ladder,
     by_laplace,
     by_maximum,
-    by_nuts,
+    by_sampling,
     maximum_draws,
 )
 from ckin.inference.finish import finish
@@ -43,9 +45,9 @@ from ckin.population import GRID_ERROR, GridReport, Population, pack
 from ckin.solve import Grid, Solver
 
 
-METHODS = ("auto", "nuts", "map", "laplace", "ml")
+METHODS = ("auto", "nuts", "many", "map", "laplace", "ml")
 # What a method is called in a manifest.
-SPOKEN = {"auto": "nuts", "ml": "laplace"}
+SPOKEN = {"ml": "laplace"}
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -57,9 +59,9 @@ def fit(
     population: Population,
     *,
     method: str = "auto",
-    chains: int = 4,
-    warmup: int = 500,
-    draws: int = 500,
+    chains: int | None = None,
+    warmup: int | None = None,
+    draws: int | None = None,
     seed: int = 0,
     solver: Solver | None = None,
     grid_error: float = GRID_ERROR,
@@ -72,15 +74,19 @@ def fit(
     Args:
         dataset: the patients.
         population: model, assay, what is estimated and what varies.
-        method: "nuts" samples the posterior; "map" gives each patient's and the
+        method: "nuts" samples the posterior; "many" samples it with many short chains
+            (HMC); "map" gives each patient's and the
             population's mode with a Laplace approximation around it, which is quick
             and approximate; "laplace" or "ml" is maximum likelihood, patients
-            integrated out by Laplace, without priors; "auto" is "nuts".
-        chains: chains of NUTS, side by side.
-        warmup: transitions of each chain that adapt.
-        draws: draws kept of each chain; of the other methods, draws of the
-            approximation (of maximum likelihood: of the spread of its estimates).
-            NUTS goes on to 4 times as many when it has not converged by then.
+            integrated out by Laplace, without priors; "auto" takes weighted draws of
+            the Laplace approximation where their k-hat is below 0.5, and "nuts"
+            otherwise, and says which and why (`manifest["auto"]`).
+        chains: chains, side by side: 4 unless told, 32 of "many" (a multiple of 4).
+        warmup: transitions of each chain that adapt: 500 unless told, 100 of "many".
+        draws: draws kept of each chain, 500 unless told, 50 of "many"; of the other
+            methods, draws of the approximation (of maximum likelihood: of the spread
+            of its estimates). A sampler goes on to 4 times as many when it has not
+            converged by then.
         seed: of every random number; the same seed gives the same fit.
         solver: how to integrate.
         grid_error: error of a reading that the grid may make, log10 units; make it
@@ -104,21 +110,30 @@ def fit(
     """
     if method not in METHODS:
         raise ValueError(f"method={method!r} is not one of {', '.join(METHODS)}")
+    settings: dict = {"method": SPOKEN.get(method, method)}
+    method = settings["method"]
+    usual = SAMPLERS.get(method, SAMPLERS["nuts"])
+    chains = usual.chains if chains is None else chains
+    warmup = usual.warmup if warmup is None else warmup
+    draws = usual.draws if draws is None else draws
     for name, count in (("chains", chains), ("warmup", warmup), ("draws", draws)):
         if count < 1:
             raise ValueError(f"{name}={count}: it must be at least 1")
+    if chains % usual.together or chains == usual.together > 1:
+        raise InputError(
+            f"chains={chains}: {method} starts them {usual.together} at a place, at 2 "
+            f"places or more: give {2 * usual.together}, {3 * usual.together}, ..."
+        )
     if not 0 < grid_error < np.inf:
         raise ValueError(f"grid_error={grid_error}: it must be a number above 0")
     if resume and checkpoint is None:
         raise ValueError("resume=True: say which checkpoint")
-    settings = {
-        "method": SPOKEN.get(method, method),
+    settings |= {
         "chains": chains,
         "warmup": warmup,
         "seed": seed,
         "grid_error": grid_error,
     }
-    method = settings["method"]
     if method == "laplace" and dataset.plates:
         raise InputError(
             "maximum likelihood takes readings, not the wells of plates: fit the file "
@@ -138,17 +153,39 @@ def fit(
     geometry = first_geometry(laplace)
     sample_key = keys[1]
     started = time.perf_counter()
+    rung = method
+    sampling = partial(
+        by_sampling,
+        density,
+        geometry,
+        sample_key,
+        sampler=usual,
+        chains=chains,
+        warmup=warmup,
+        draws=draws,
+        report=report,
+        memory=memory,
+    )
     if method == "map":
         result = by_laplace(density, geometry, sample_key, chains, draws)
     elif method == "laplace":
         seek = partial(by_maximum, density, laplace, keys[3], report)
         density, grid, maximum = seek(grid, grid_error)
         result = maximum_draws(maximum, sample_key, chains, draws)
-    else:
-        counts = {"chains": chains, "warmup": warmup, "draws": draws}
-        result = by_nuts(
-            density, geometry, sample_key, **counts, report=report, memory=memory
+    elif method == "auto":
+        rung, result = by_ladder(
+            density,
+            geometry,
+            jax.random.fold_in(sample_key, 1),
+            chains=chains,
+            draws=draws,
+            seed=seed,
+            report=report,
+            memory=memory,
+            sample=sampling,
         )
+    else:
+        result = sampling()
     return finish(
         dataset,
         density,
@@ -156,7 +193,9 @@ def fit(
         result,
         settings={
             **settings,
-            "warmup": warmup if method == "nuts" else 0,
+            "method": rung,
+            "asked": method,
+            "warmup": warmup if rung in SAMPLERS else 0,
             "draws": result.draws.u.shape[1],
             "grid": None if grid is None else grid._asdict(),
         },

@@ -74,7 +74,8 @@ class Geometry(eqx.Module):
         n_hyper = self.centre.shape[0]
         n_patients, size = self.shift.shape
         w, z = positions[:, :n_hyper], positions[:, n_hyper:]
-        z = z.reshape(-1, n_patients, size)
+        # Not -1: where nobody varies there is nothing to tell the length from.
+        z = z.reshape(len(z), n_patients, size)
         w_mean, w_root = _standard(w[:, None], weight)
         z_mean, z_root = _standard(z, weight)
         geometry = Geometry(
@@ -85,9 +86,10 @@ class Geometry(eqx.Module):
             self.scale @ z_root,
         )
         last_w = jnp.linalg.solve(w_root[0], (latest[:, :n_hyper] - w_mean[0]).T).T
-        last_z = latest[:, n_hyper:].reshape(-1, n_patients, size) - z_mean
+        here = len(latest)
+        last_z = latest[:, n_hyper:].reshape(here, n_patients, size) - z_mean
         last_z = jnp.linalg.solve(z_root, jnp.moveaxis(last_z, 0, 2))
-        last_z = jnp.moveaxis(last_z, 2, 0).reshape(latest.shape[0], -1)
+        last_z = jnp.moveaxis(last_z, 2, 0).reshape(here, n_patients * size)
         return geometry, jnp.concatenate([last_w, last_z], axis=1)
 
 

@@ -30,11 +30,12 @@ from ckin._types import Array, ArrayLike
 from ckin.inference.checkpoint import FORGETFUL, Memory
 from ckin.inference.density import Density
 from ckin.inference.geometry import Geometry, naturals
+from ckin.inference.kernels import Kernel
+from ckin.inference.kernels import transition as moved
 
 
 # Stan's default.
 TARGET_ACCEPTANCE = 0.8
-MAX_DOUBLINGS = 8
 CHUNK = 25
 # Shares of warm-up spent in each window; the metric is re-estimated after all but
 # the last, which settles the step size.
@@ -80,6 +81,7 @@ class Chains(eqx.Module):
         leapfrogs: gradient evaluations so far, of all chains.
         warmup_divergences: divergent transitions while adapting.
         chunks: done so far, warm-up included.
+        kernel: what moves them.
     """
 
     state: HMCState
@@ -89,6 +91,7 @@ class Chains(eqx.Module):
     leapfrogs: int = 0
     warmup_divergences: int = 0
     chunks: int = 0
+    kernel: Kernel = eqx.field(static=True, default="nuts")
 
     @property
     def step_size(self) -> float:
@@ -107,29 +110,19 @@ def _advance(
     key: Array,
     adapt: Array,
     n_devices: int,
+    kernel: Kernel,
 ) -> tuple[tuple, Array, Info]:
     """CHUNK transitions of every chain; the step size adapts where `adapt`.
 
     Each device takes its share of the chains and waits for the others only to average
     the acceptance. Keys go by chain, so devices change no random number.
     """
-    kernel = blackjax.nuts.build_kernel()
     n_chains, dimensions = chains[0].position.shape
-    # The metric is the identity: the geometry does all that one could do.
-    inverse_mass = jnp.ones(dimensions)
 
     def log_density(position):
         return geometry.log_density(density, position)
 
-    def one(key, state, step_size):
-        return kernel(
-            key,
-            state,
-            log_density,
-            step_size,
-            inverse_mass,
-            max_num_doublings=MAX_DOUBLINGS,
-        )
+    one = moved(kernel, log_density, dimensions)
 
     def transition(carry, key):
         states, averaging = carry
@@ -140,8 +133,10 @@ def _advance(
         keys = lax.dynamic_slice_in_dim(
             jax.random.split(key, n_chains), lax.axis_index(LANES) * here, here
         )
-        states, info = jax.vmap(one, in_axes=(0, 0, None))(
-            keys, states, jnp.exp(exponent)
+        # Of all chains: a key that is none of theirs.
+        shared = jax.random.fold_in(key, n_chains)
+        states, info = jax.vmap(one, in_axes=(0, None, 0, None))(
+            keys, shared, states, jnp.exp(exponent)
         )
         # One step size for all: the mean acceptance of the chains steers it.
         acceptance = lax.pmean(jnp.mean(info.acceptance_rate), LANES)
@@ -251,6 +246,8 @@ def start_chains(
     key: Array,
     *,
     chains: int,
+    together: int = 1,
+    kernel: Kernel = "nuts",
     memory: Memory = FORGETFUL,
 ) -> Chains:
     """Chains at independent draws of the Laplace approximation.
@@ -260,17 +257,20 @@ def start_chains(
         geometry: coordinates (from `fit_laplace`).
         key: random key; the same key gives the same draws on the same machine.
         chains: number of chains.
+        together: so many neighbours start at one place (a superchain).
+        kernel: what moves them.
         memory: of chunks that are done.
     """
 
     def make() -> Chains:
         dimensions = density.n_hyper + int(np.prod(density.eta_shape))
         start_key, onwards = jax.random.split(key)
-        positions = jax.random.normal(start_key, (chains, dimensions))
+        places = jax.random.normal(start_key, (chains // together, dimensions))
+        positions = jnp.repeat(places, together, axis=0)
         state, averaging = _placed(
             density, geometry, positions, jnp.asarray(dimensions**-0.25)
         )
-        return _bare(Chains(state, averaging, geometry, onwards))
+        return _bare(Chains(state, averaging, geometry, onwards, kernel=kernel))
 
     return _whole(memory.step(step_of(0), Chains, make))
 
@@ -285,12 +285,13 @@ def _chunk(density: Density, chains: Chains, *, adapt: bool):
         chunk_key,
         jnp.array(adapt),
         devices_for(cast(Array, chains.state.position).shape[0]),
+        chains.kernel,
     )
-    after = Chains(
-        state,
-        averaging,
-        chains.geometry,
-        key,
+    after = dataclasses.replace(
+        chains,
+        state=state,
+        averaging=averaging,
+        key=key,
         leapfrogs=chains.leapfrogs + int(info.n_steps.sum()),
         warmup_divergences=chains.warmup_divergences
         + (int(info.diverging.sum()) if adapt else 0),
@@ -401,12 +402,6 @@ def _retuned(density: Density, chains: Chains, positions: np.ndarray) -> Chains:
         flat, cast(Array, chains.state.position), count / (count + PRIOR_WEIGHT)
     )
     state, averaging = _placed(density, geometry, moved, jnp.asarray(chains.step_size))
-    return Chains(
-        state,
-        averaging,
-        geometry,
-        chains.key,
-        leapfrogs=chains.leapfrogs,
-        warmup_divergences=chains.warmup_divergences,
-        chunks=chains.chunks,
+    return dataclasses.replace(
+        chains, state=state, averaging=averaging, geometry=geometry
     )

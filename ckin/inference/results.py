@@ -224,8 +224,15 @@ def to_datatree(
     return tree
 
 
-def summarise(density: Density, u: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
+def summarise(
+    density: Density, u: np.ndarray, together: int = 1
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Summary of population parameters and derived numbers, and their diagnostics.
+
+    Args:
+        density: the posterior.
+        u: (chains, draws, hyper).
+        together: neighbouring chains that started at one place.
 
     Returns:
         The summary (parameter, unit, mean, sd, q05, q50, q95, r_hat, ess_bulk,
@@ -233,7 +240,7 @@ def summarise(density: Density, u: np.ndarray) -> tuple[pd.DataFrame, pd.DataFra
     """
     sampled = population_draws(density, u)
     draws = {**sampled, **derived_draws(density, u)}
-    table = diagnostics(_dataset(draws))
+    table = diagnostics(_dataset(draws), together)
     rows = []
     units = units_of(density)
     for name, values in draws.items():
