@@ -27,11 +27,14 @@ from ckin import (
 from ckin.errors import InputError
 from ckin.fit_table import print_fit, say_resumed, told_how_to_resume
 from ckin.options import (
+    Chains,
     Data,
+    Draws,
     Limit,
     Map,
     Product,
     Unit,
+    Warmup,
     Where,
     numbers_of,
     read,
@@ -236,19 +239,9 @@ def fit(
             "approximate), or laplace (ml): maximum likelihood with SE, OFV, AIC, BIC."
         ),
     ] = "auto",
-    chains: Annotated[
-        int | None, typer.Option(min=1, help="4 unless told, 32 of many.")
-    ] = None,
-    warmup: Annotated[
-        int | None, typer.Option(min=1, help="500 unless told, 100 of many.")
-    ] = None,
-    draws: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Of each chain, 500 unless told, 50 of many; 4 times as many at most.",
-        ),
-    ] = None,
+    chains: Chains = None,
+    warmup: Warmup = None,
+    draws: Draws = None,
     seed: Annotated[int, typer.Option()] = 0,
     map: Map = [],
     where: Where = [],

@@ -35,6 +35,17 @@ Product = Annotated[
         "DRUG=mg/kg). Repeatable."
     ),
 ]
+Chains = Annotated[int | None, typer.Option(min=1, help="4 unless told, 32 of many.")]
+Warmup = Annotated[
+    int | None, typer.Option(min=1, help="500 unless told, 100 of many.")
+]
+Draws = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Of each chain, 500 unless told, 50 of many; 4 times as many at most.",
+    ),
+]
 Data = Annotated[
     str,
     typer.Argument(
