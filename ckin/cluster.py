@@ -49,7 +49,7 @@ def dask_runs(
                     n_workers=workers or usable_cores(),
                     threads_per_worker=1,
                     env=WORKER_ENVIRONMENT,
-                    dashboard_address=None,
+                    dashboard_address=":0",
                 )
             )
         try:
