@@ -182,6 +182,7 @@ def forecast(
                 report=report,
             )
     say_verdict([fit])
+    say_synthetic(dataset.synthetic and not fit.manifest["synthetic_data"])
     table = Table(
         title=f"{fit.manifest['model']}: {len(found)} patients foreseen until day "
         f"{until:g}",
