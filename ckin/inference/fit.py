@@ -45,7 +45,7 @@ from ckin.population import GRID_ERROR, GridReport, Population, pack
 from ckin.solve import Grid, Solver
 
 
-METHODS = ("auto", "nuts", "many", "map", "laplace", "ml")
+METHODS = ("auto", "nuts", "map", "many", "laplace", "ml")
 # What a method is called in a manifest.
 SPOKEN = {"ml": "laplace"}
 
