@@ -12,7 +12,6 @@ from pydantic import BeforeValidator, Field
 from ckin.protocol.schema import (
     AMOUNT,
     PRODUCT,
-    TEXTS,
     Cells,
     ChangesTable,
     Cycle,
@@ -20,7 +19,6 @@ from ckin.protocol.schema import (
     Product,
     Table,
     Text,
-    Texts,
     listed,
 )
 from ckin.scenario.schema import (
@@ -28,6 +26,7 @@ from ckin.scenario.schema import (
     OMEGA,
     SETTING,
     VALUES,
+    AskedTable,
     Number,
     Positive,
     Source,
@@ -177,23 +176,9 @@ class ParetoTable(Table):
     outcome: Text | None = Field(None, description="the name of an outcome")
 
 
-class QuestionTable(Table):
+class QuestionTable(AskedTable):
     """The whole file."""
 
-    name: Name = Field(description="a name of letters, digits and - _ .")
-    title: Text = Field(description="a text: the question in a line")
-    model: Text | None = Field(
-        None, description="a name (see `ckin models`) or a .py file"
-    )
-    source: Texts = Field([], description=TEXTS)
-    assumptions: Texts = Field([], description=TEXTS)
-    follow_d: float = Field(
-        gt=0,
-        le=MOST_DAYS,
-        description="days to follow from the first infusion, above 0, to "
-        f"{MOST_DAYS:g}",
-    )
-    seed: int = Field(0, ge=0, description="a whole number of 0 or more")
     population: WhoTable = Field(description="a table: who is treated")
     course: CourseTable = Field(description="a table: the protocol")
     open: list[OpenTable] = Field(

@@ -176,8 +176,8 @@ class ComparisonTable(Table):
     against: Text = Field(description="the name of another arm")
 
 
-class ScenarioTable(Table):
-    """The whole file."""
+class AskedTable(Table):
+    """What every file that asks something begins with."""
 
     name: Name = Field(description="a name of letters, digits and - _ .")
     title: Text = Field(description="a text: the question in a line")
@@ -193,6 +193,11 @@ class ScenarioTable(Table):
         f"{MOST_DAYS:g}",
     )
     seed: int = Field(0, ge=0, description="a whole number of 0 or more")
+
+
+class ScenarioTable(AskedTable):
+    """The whole file."""
+
     uncertainty: list[Spread] | None = Field(
         None,
         min_length=1,
