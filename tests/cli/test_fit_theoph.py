@@ -21,6 +21,9 @@ EXACT = np.array([-2.45905, 0.48084, -3.22674, 0.65920, 0.16747, 0.70823])
 EXACT_LOG_LIKELIHOOD = -177.7399
 NODES = 15
 
+# Two minutes on one core, of which compiling is nearly all.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def table(request) -> Path:
@@ -196,7 +199,6 @@ def test_the_profile_of_absorption_reaches_further_up_than_its_standard_error(
     assert places["delta_log_likelihood"].max() == 0.0
 
 
-@pytest.mark.slow
 def test_the_profiles_limit_is_where_an_independent_search_falls_as_far(
     fitted, ka_profile, independent
 ):

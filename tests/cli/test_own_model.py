@@ -135,7 +135,7 @@ WRONG = {
     "quantity": (["--assay", "x=cnc"], "did you mean conc"),
     "prior": (["--sigma", "conc=-1"], "expected NAME=MEDIAN"),
     "prior of nothing": (["--sigma", "add_conc=1"], "with NAME one of conc"),
-    "method": (["--method", "focei"], "choose auto, nuts, map, laplace, ml"),
+    "method": (["--method", "focei"], "choose auto, nuts, map, many, laplace, ml"),
     "unit": (["--unit", "conc=mgg/L"], "did you mean mg?"),
 }
 

@@ -114,6 +114,7 @@ def test_days_of_a_line_are_its_ends():
     assert found.value > max(every)
 
 
+@pytest.mark.slow
 def test_the_gradient_finds_what_trying_every_pair_finds():
     days = (1.0, 4.0, 9.0, 12.0, 20.0, 28.0)
     density = posed(days, n=2)

@@ -54,6 +54,7 @@ def minus_log_likelihood(theta: np.ndarray) -> float:
     return total
 
 
+@pytest.mark.slow
 def test_correlated_patients_by_maximum_likelihood_are_those_of_scipy():
     whole = population(made(Line), QPCR, correlate=[("a", "b")])
     found = fit(COHORT, whole, method="ml", chains=1, draws=50)
