@@ -43,7 +43,7 @@ from ckin.population import (
     population_model,
 )
 from ckin.simulation import Watch, model_and_plan, until
-from ckin.writing import writing
+from ckin.writing import put_whole, writing
 
 
 # Draws that the truth is ranked among, evenly spaced over all chains: nearly
@@ -274,7 +274,7 @@ def calibrate(
     results = (run or _here)(told, missing)
     for done, record in enumerate(results, start=1):
         with writing(folder):
-            _put(path(record["number"]), record)
+            put_whole(path(record["number"]), _as_bytes(record))
         report("replicates", replicates - len(missing) + done, replicates)
     every = [
         json.loads(path(number).read_text(encoding="utf-8"))
@@ -307,14 +307,11 @@ def _claim(folder: Path, told: dict[str, Any], anew: bool) -> None:
                 "another --out, or start anew with --force"
             )
     else:
-        _put(path, told)
+        put_whole(path, _as_bytes(told))
 
 
-def _put(path: Path, content: Mapping[str, Any]) -> None:
-    """Whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+def _as_bytes(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def judged(replicates: Sequence[Mapping[str, Any]]) -> Calibration:

@@ -11,8 +11,20 @@ import typer
 from rich.table import Table
 
 from ckin.errors import InputError
-from ckin.options import numbers_of, values_of
-from ckin.terminal import err, explained, out, progress
+from ckin.options import (
+    Estimate,
+    Horizon,
+    Model,
+    Protocol,
+    Set,
+    Vary,
+    WatchedAssay,
+    WatchedExamined,
+    WatchedLimit,
+    values_of,
+    watched,
+)
+from ckin.terminal import INTERRUPTED, err, explained, out, progress
 
 
 commands = typer.Typer()
@@ -22,10 +34,8 @@ NOT_CALIBRATED = 1
 
 @commands.command()
 def calibrate(
-    model: Annotated[str, typer.Option(help="Name (see `ckin models`) or .py file.")],
-    protocol: Annotated[
-        str, typer.Option(help="Name (see `ckin protocols`), a .toml file or FILE:ARM.")
-    ],
+    model: Model,
+    protocol: Protocol,
     out_dir: Annotated[
         Path,
         typer.Option("--out", help="Folder; the same command goes on with what is in."),
@@ -34,28 +44,13 @@ def calibrate(
         int, typer.Option(min=20, help="Cohorts in all; more go on.")
     ] = 200,
     patients: Annotated[int, typer.Option(min=1, help="Of each cohort.")] = 8,
-    horizon: Annotated[
-        float | None, typer.Option(help="Days from the first infusion to follow.")
-    ] = None,
-    assay: Annotated[
-        list[str], typer.Option(help="Assay to read, qpcr unless told. Repeatable.")
-    ] = [],
-    limit: Annotated[
-        list[str], typer.Option(help="ASSAY=VALUE: detection limit of every sample.")
-    ] = [],
-    examined: Annotated[
-        list[str],
-        typer.Option(help="ASSAY=AMOUNT: examined of every sample; counts then."),
-    ] = [],
-    estimate: Annotated[
-        list[str], typer.Option(help="Parameters to estimate. Repeatable.")
-    ] = [],
-    vary: Annotated[
-        list[str], typer.Option(help="Parameters that differ between patients.")
-    ] = [],
-    set: Annotated[
-        list[str], typer.Option("--set", help="NAME=VALUE or LAW=FORM of the model.")
-    ] = [],
+    horizon: Horizon = None,
+    assay: WatchedAssay = [],
+    limit: WatchedLimit = [],
+    examined: WatchedExamined = [],
+    estimate: Estimate = [],
+    vary: Vary = [],
+    set: Set = [],
     method: Annotated[str, typer.Option(help="Of the fits; see `ckin fit`.")] = "nuts",
     chains: Annotated[int, typer.Option(min=1)] = 4,
     warmup: Annotated[int, typer.Option(min=1)] = 300,
@@ -74,7 +69,6 @@ def calibrate(
     from ckin.calibration import LABEL, Design, calibrate
     from ckin.calibration_report import write_report
     from ckin.inference import METHODS
-    from ckin.simulation import Watch
 
     with explained():
         if method not in METHODS:
@@ -83,11 +77,7 @@ def calibrate(
             model=model,
             protocol=protocol,
             patients=patients,
-            watch=Watch(
-                tuple(assay) or ("qpcr",),
-                numbers_of(limit, "--limit"),
-                numbers_of(examined, "--examined"),
-            ),
+            watch=watched(assay, limit, examined),
             horizon_d=horizon,
             estimate=tuple(estimate),
             vary=tuple(vary),
@@ -121,7 +111,7 @@ def calibrate(
                     "command (without --force) goes on",
                     markup=False,
                 )
-                raise typer.Exit(130) from None
+                raise typer.Exit(INTERRUPTED) from None
         lines = write_report(design, found, out_dir)
     out.print(LABEL, style="bold")
     out.print(_table(found.coverage))

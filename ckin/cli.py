@@ -30,17 +30,27 @@ from ckin.options import (
     Chains,
     Data,
     Draws,
+    Estimate,
+    Horizon,
     Limit,
     Map,
+    Model,
     Product,
+    Protocol,
+    Set,
     Unit,
+    Vary,
     Warmup,
+    WatchedAssay,
+    WatchedExamined,
+    WatchedLimit,
     Where,
-    numbers_of,
     read,
     values_of,
+    watched,
 )
 from ckin.terminal import (
+    INTERRUPTED,
     NOT_CONVERGED,
     err,
     explained,
@@ -68,15 +78,6 @@ app.add_typer(calibration_commands.commands)
 app.add_typer(scenario_commands.commands)
 app.add_typer(schedule_commands.commands)
 app.add_typer(optimum_commands.commands)
-
-Model = Annotated[str, typer.Option(help="Name (see `ckin models`) or a .py file.")]
-Set = Annotated[
-    list[str],
-    typer.Option(
-        "--set",
-        help="NAME=VALUE: another value of a parameter, or form of a law.",
-    ),
-]
 
 
 @app.command()
@@ -165,9 +166,7 @@ def metrics(
 @app.command()
 def simulate(
     model: Model,
-    protocol: Annotated[
-        str, typer.Option(help="Name (see `ckin protocols`), a .toml file or FILE:ARM.")
-    ],
+    protocol: Protocol,
     out_file: Annotated[
         Path,
         typer.Option(
@@ -179,25 +178,13 @@ def simulate(
     n: Annotated[int, typer.Option(min=1, help="Virtual patients.")] = 100,
     seed: Annotated[int, typer.Option(help="Of every random number.")] = 0,
     set: Set = [],
-    horizon: Annotated[
-        float | None, typer.Option(help="Days from the first infusion to follow.")
-    ] = None,
-    assay: Annotated[
-        list[str], typer.Option(help="Assay to read, qpcr unless told. Repeatable.")
-    ] = [],
-    limit: Annotated[
-        list[str], typer.Option(help="ASSAY=VALUE: detection limit of every sample.")
-    ] = [],
-    examined: Annotated[
-        list[str],
-        typer.Option(
-            help="ASSAY=AMOUNT: examined of every sample (ug DNA, uL, ABL1 copies); "
-            "readings are then counts."
-        ),
-    ] = [],
+    horizon: Horizon = None,
+    assay: WatchedAssay = [],
+    limit: WatchedLimit = [],
+    examined: WatchedExamined = [],
 ) -> None:
     """Simulate virtual patients under a protocol, as a data file."""
-    from ckin.simulation import Watch, simulate_to_file, simulate_to_netcdf
+    from ckin.simulation import simulate_to_file, simulate_to_netcdf
 
     with explained(), progress() as report:
         _check_writable(out_file.parent)
@@ -210,11 +197,7 @@ def simulate(
             seed=seed,
             values=values_of(set),
             horizon_d=horizon,
-            watch=Watch(
-                tuple(assay) or ("qpcr",),
-                numbers_of(limit, "--limit"),
-                numbers_of(examined, "--examined"),
-            ),
+            watch=watched(assay, limit, examined),
             report=report,
         )
     say_synthetic(True)
@@ -235,8 +218,9 @@ def fit(
     method: Annotated[
         str,
         typer.Option(
-            help="auto (nuts), nuts, many (many short chains), map (quick, "
-            "approximate), or laplace (ml): maximum likelihood with SE, OFV, AIC, BIC."
+            help="auto (map, weighted, where that serves, or nuts), nuts, many (many "
+            "short chains), map (quick, approximate), or laplace (ml): maximum "
+            "likelihood with SE, OFV, AIC, BIC."
         ),
     ] = "auto",
     chains: Chains = None,
@@ -276,12 +260,8 @@ def fit(
             "the additive part of a combined one. Repeatable."
         ),
     ] = [],
-    estimate: Annotated[
-        list[str], typer.Option(help="Parameters to estimate. Repeatable.")
-    ] = [],
-    vary: Annotated[
-        list[str], typer.Option(help="Parameters that differ between patients.")
-    ] = [],
+    estimate: Estimate = [],
+    vary: Vary = [],
     covariate: Annotated[
         list[str],
         typer.Option(
@@ -441,7 +421,7 @@ def main() -> None:
         app()
     except KeyboardInterrupt:
         err.print("interrupted; nothing was written")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

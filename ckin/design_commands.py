@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ckin.errors import InputError
-from ckin.options import values_of
+from ckin.options import Estimate, Model, Protocol, values_of
 from ckin.terminal import explained, out, progress
 
 
@@ -18,19 +18,15 @@ commands = typer.Typer()
 
 @commands.command()
 def identify(
-    model: Annotated[str, typer.Option(help="Name (see `ckin models`) or .py file.")],
-    protocol: Annotated[
-        str, typer.Option(help="Name (see `ckin protocols`), a .toml file or FILE:ARM.")
-    ],
+    model: Model,
+    protocol: Protocol,
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the report.")],
     n: Annotated[int, typer.Option(min=1, help="Patients.")] = 34,
     seed: Annotated[int, typer.Option(help="Of virtual patients.")] = 0,
     assay: Annotated[
         list[str], typer.Option(help="Assay that is read, qpcr unless told.")
     ] = [],
-    estimate: Annotated[
-        list[str], typer.Option(help="Parameters to estimate. Repeatable.")
-    ] = [],
+    estimate: Estimate = [],
     set: Annotated[
         list[str], typer.Option(help="NAME=VALUE or LAW=FORM of the model as it is.")
     ] = [],

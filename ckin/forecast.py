@@ -33,8 +33,8 @@ from ckin.inference.integrated import (
 from ckin.plot import Curves, individual_fits, save
 from ckin.population import Packed, pack
 from ckin.reopen import OpenedFit
-from ckin.solve import make_grids, paces_of, pad_grid
-from ckin.solve.grid import Pace, usual_pace
+from ckin.solve import make_grids, paces_of, pad_grid, quickest
+from ckin.solve.grid import usual_pace
 
 
 # Draws of η for each of the population, and draws kept.
@@ -104,7 +104,7 @@ class Forecaster:
         late = np.linspace(dense[-1], until_d, DAYS - DAYS // 2 + 1)[1:]
         self.days_d = np.unique(np.concatenate([dense, late]))
         self._steps, self._samples = 0, 0
-        self._pace = _finest(paces_of(fit.density.data.grid))
+        self._pace = quickest(paces_of(fit.density.data.grid))
 
     def __call__(self, patient: Patient, dataset: Dataset) -> Forecast:
         """Forecast one patient.
@@ -136,7 +136,8 @@ class Forecaster:
             )
         weight = np.exp(log_weight - log_weight.max())
         weight /= weight.sum()
-        picked = systematic(keys[2], weight, KEPT)
+        offset = float(jax.random.uniform(keys[2]))
+        picked = systematic(offset, weight, KEPT)
         eta = np.asarray(drawn.eta).reshape(-1, *density.eta_shape)[picked]
         u = self._fit.u[picked // EACH]
         clean, noisy = predicted_samples(density, u, eta, keys[3])
@@ -187,7 +188,7 @@ class Forecaster:
             data.events,
             data.time_d,
             data.after,
-            [_finest([self._pace, usual_pace(event_d)])],
+            [quickest([self._pace, usual_pace(event_d)])],
         )
         # Room for the next patient's samples and doses, which cut steps of their own.
         if grid.start_d.shape[1] > self._steps:
@@ -249,16 +250,6 @@ def _row(whole: Packed, row: int, size: int) -> Packed:
         sampled=jax.tree.map(cut, own.sampled),
         **{name: cut(getattr(own, name)) for name in fields},
     )
-
-
-def _finest(paces: list[Pace]) -> Pace:
-    """The pace that is as quick as the quickest of these, everywhere."""
-    knots = np.unique(np.concatenate([pace.knot_d for pace in paces]))
-    each = [
-        pace.per_day[np.maximum(np.searchsorted(pace.knot_d, knots, "right") - 1, 0)]
-        for pace in paces
-    ]
-    return Pace(knots, np.max(each, axis=0))
 
 
 @eqx.filter_jit

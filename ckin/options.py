@@ -1,4 +1,4 @@
-"""Options that commands share: which file, and how its columns are to be read."""
+"""Options that commands share, and what they say: data, models, what is read."""
 
 from typing import Annotated
 
@@ -33,6 +33,40 @@ Product = Annotated[
     typer.Option(
         help="NAME=UNIT: a product of your own and the unit of its doses (DRUG=mg, "
         "DRUG=mg/kg). Repeatable."
+    ),
+]
+Model = Annotated[str, typer.Option(help="Name (see `ckin models`) or a .py file.")]
+Protocol = Annotated[
+    str, typer.Option(help="Name (see `ckin protocols`), a .toml file or FILE:ARM.")
+]
+Set = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        help="NAME=VALUE: another value of a parameter, or form of a law.",
+    ),
+]
+Estimate = Annotated[
+    list[str], typer.Option(help="Parameters to estimate. Repeatable.")
+]
+Vary = Annotated[
+    list[str], typer.Option(help="Parameters that differ between patients.")
+]
+Horizon = Annotated[
+    float | None, typer.Option(help="Days from the first infusion to follow.")
+]
+# What a virtual sample is read by: see `watched`.
+WatchedAssay = Annotated[
+    list[str], typer.Option(help="Assay to read, qpcr unless told. Repeatable.")
+]
+WatchedLimit = Annotated[
+    list[str], typer.Option(help="ASSAY=VALUE: detection limit of every sample.")
+]
+WatchedExamined = Annotated[
+    list[str],
+    typer.Option(
+        help="ASSAY=AMOUNT: examined of every sample (ug DNA, uL, ABL1 copies); "
+        "readings are then counts."
     ),
 ]
 Chains = Annotated[int | None, typer.Option(min=1, help="4 unless told, 32 of many.")]
@@ -70,6 +104,17 @@ def read(
         map=map, where=where, limit=limit, unit=unit, product=product or ()
     )
     return read_dataset(dataset_path(data), columns)
+
+
+def watched(assay: list[str], limit: list[str], examined: list[str]):
+    """What virtual samples are read by, of a command's options."""
+    from ckin.simulation import Watch
+
+    return Watch(
+        tuple(assay) or ("qpcr",),
+        numbers_of(limit, "--limit"),
+        numbers_of(examined, "--examined"),
+    )
 
 
 def values_of(pairs: list[str], option: str = "--set") -> dict[str, float | str]:

@@ -3,11 +3,14 @@
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ckin.errors import InputError
 
+
+# Ending of a file that is being written.
+UNFINISHED = ".part"
 
 # HDF5 tells of a full disk by a RuntimeError with this in its text.
 HDF5_ERRNO = re.compile(r"errno = (\d+)")
@@ -32,6 +35,19 @@ def writing(path: str | Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be written ({why})") from None
 
 
+def write_texts(files: Mapping[str, str], folder: Path) -> list[Path]:
+    """Write texts by file name, those that are not empty; the files written.
+
+    Raises:
+        InputError: one cannot be written.
+    """
+    written = [folder / name for name, text in files.items() if text]
+    for path in written:
+        with writing(path):
+            path.write_text(files[path.name].rstrip() + "\n", encoding="utf-8")
+    return written
+
+
 def refuse_to_write_over(path: Path, what: str, suffix: str) -> None:
     """Refuse a new file that is there already, or has another ending.
 
@@ -44,3 +60,25 @@ def refuse_to_write_over(path: Path, what: str, suffix: str) -> None:
         raise InputError(f"{path}: a {what} file ends in {suffix}")
     if path.exists():
         raise InputError(f"{path} exists and is left as it is; choose another name")
+
+
+def put_whole(path: Path, content: bytes) -> None:
+    """Put a file in place whole, or not at all, and on disk when this returns."""
+    part = path.with_name(path.name + UNFINISHED)
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+    if hasattr(os, "O_DIRECTORY"):
+        # The new name is on disk only when the folder is. Some network file systems
+        # cannot be asked for that; the file is whole all the same.
+        handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+        os.close(handle)

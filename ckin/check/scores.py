@@ -19,7 +19,7 @@ import pandas as pd
 
 from ckin._types import Array, Bool, Float
 from ckin.check.replicates import Observed, predicted_samples
-from ckin.inference.by_patient import LeftOut, leave_patients_out
+from ckin.inference.by_patient import LeftOut, leave_patients_out, log_mean
 from ckin.inference.convergence import KHAT_LIMIT
 from ckin.inference.density import Density
 from ckin.inference.individual import PatientMaps, Quadratics
@@ -104,11 +104,7 @@ def _left_out(log_likelihood: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
     found = []
     for own in log_likelihood.T:
         weights, khat = weigh(-own)
-        most = own.max()
-        share = np.exp(own - most)
-        mean = weights @ share
-        error = np.sqrt(np.sum(weights**2 * (share / mean - 1.0) ** 2))
-        found.append((np.log(mean) + most, error, khat))
+        found.append((*log_mean(own, weights), khat))
     elpd, error, khat = np.array(found).T.copy()
     return elpd, error, khat
 
@@ -270,8 +266,7 @@ def future_left_out(
         if not columns.size:
             continue
         weights, khat = weigh(log_early[:, row] - log_all[:, row])
-        gain = log_upto[:, row] - log_early[:, row]
-        most = gain.max()
+        elpd, _ = log_mean(log_upto[:, row] - log_early[:, row], weights)
         about = [
             _foreseen(seen, row, column, noisy[:, row, column], weights)
             for column in columns.tolist()
@@ -282,7 +277,7 @@ def future_left_out(
                 "ID": name,
                 "early": int(early[row].sum()),
                 "late": columns.size,
-                "elpd": float(np.log(weights @ np.exp(gain - most)) + most),
+                "elpd": float(elpd),
                 "inside": sum(own["inside"] for own in about),
                 "khat": khat,
             }

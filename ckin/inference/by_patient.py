@@ -120,14 +120,28 @@ def leave_patients_out(
         )
     whom = np.arange(density.data.n_patients) if chosen is None else np.array(chosen)
     each = np.asarray(_drawn(density, laplace, key, draws, jnp.asarray(whom)))
-    most = each.max(axis=1, keepdims=True)
-    share = np.exp(each - most)
-    mean = share.mean(axis=1)
-    return LeftOut(
-        ids=tuple(density.data.ids[i] for i in whom.tolist()),
-        elpd_i=np.log(mean) + most[:, 0],
-        mc_error=share.std(axis=1) / mean / np.sqrt(draws),
-    )
+    elpd_i, mc_error = log_mean(each, np.full(draws, 1.0 / draws))
+    return LeftOut(tuple(density.data.ids[i] for i in whom.tolist()), elpd_i, mc_error)
+
+
+def log_mean(
+    log_value: Float[np.ndarray, "*batch draws"], weights: Float[np.ndarray, " draws"]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log of the weighted mean of exp(log_value), and the Monte Carlo error of that.
+
+    Args:
+        log_value: of independent draws, the last axis.
+        weights: of the draws, sum 1.
+
+    Returns:
+        Both without the last axis.
+    """
+    most = log_value.max(axis=-1, keepdims=True)
+    share = np.exp(log_value - most)
+    mean = share @ weights
+    gap = share / mean[..., None] - 1.0
+    error = np.sqrt(gap**2 @ weights**2)
+    return np.asarray(np.log(mean) + most[..., 0]), np.asarray(error)
 
 
 def compare(scores: Mapping[str, LeftOut]) -> pd.DataFrame:

@@ -10,7 +10,6 @@ computed, so a fit that was interrupted has the draws, bit for bit, of one that 
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -18,6 +17,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from ckin.errors import InputError
 from ckin.inference.identity import differences, machine, sha256
 from ckin.inference.stored import from_bytes, to_bytes
+from ckin.writing import put_whole
 
 
 T = TypeVar("T")
@@ -26,7 +26,6 @@ FORMAT = 1
 INDEX = "index.json"
 SUFFIX = ".npz"
 # Of files that are being written.
-UNFINISHED = ".part"
 # What a fit begun anew takes away: its own, whatever else lies in the folder.
 OWN_FILES = ("start.npz*", "ladder.npz*", "chunk-*.npz*")
 
@@ -110,7 +109,7 @@ class Checkpoint:
         index = self._index
         steps = index["steps"] | {step: sha256(content)}
         with self._safe():
-            _replace(self.folder / f"{step}{SUFFIX}", content)
+            put_whole(self.folder / f"{step}{SUFFIX}", content)
             self._index = _write_index(self.folder, index | {"steps": steps})
         self._made += 1
         return made
@@ -253,34 +252,12 @@ def _read_index(folder: Path) -> dict[str, Any] | None:
 def _write_index(folder: Path, index: dict[str, Any]) -> dict[str, Any]:
     told = index | {"sha256": _hash_of(index)}
     text = json.dumps(told, indent=1, ensure_ascii=False)
-    _replace(folder / INDEX, text.encode())
+    put_whole(folder / INDEX, text.encode())
     return index
 
 
 def _hash_of(index: Mapping[str, Any]) -> str:
     return sha256(json.dumps(index, sort_keys=True).encode())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Put a file in place whole, or not at all, and on disk when this returns."""
-    part = path.with_name(path.name + UNFINISHED)
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
-    if hasattr(os, "O_DIRECTORY"):
-        # The new name is on disk only when the folder is. Some network file systems
-        # cannot be asked for that; the file is whole all the same.
-        handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        with contextlib.suppress(OSError):
-            os.fsync(handle)
-        os.close(handle)
 
 
 def _clear(folder: Path) -> None:

@@ -19,17 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ckin._types import Array, Float
+from ckin._types import Array, Float, Int
 from ckin.inference.density import Density, Hyper
 from ckin.inference.individual import (
-    SHARED_WIDTH,
     Quadratics,
     best_candidates,
     log_posteriors,
     patient_maps,
-    quadratics,
 )
-from ckin.inference.laplace import conditional, solve_upper
+from ckin.inference.laplace import conditional, quadratics_about, solve_upper
 from ckin.population.hyper import patient_phi
 
 
@@ -80,18 +78,11 @@ def expanded_about(
         eta: where to start, best their modes.
     """
     population = density.population
-    index = np.array(population.vary_index, dtype=int)
-    n, size = density.data.n_patients, hyper.centre.shape[1]
-    log_sigma = jnp.tile(jnp.log(hyper.sigma), (n, 1))
-    inner, quads = 0.5 * np.tile(np.eye(index.size), (n, 1, 1)), None
+    given = quads = None
     for _ in range(ROUNDS):
-        widths = np.tile(SHARED_WIDTH * np.eye(size), (n, 1, 1))
-        widths[:, index[:, None], index] = np.asarray(hyper.spread.slopes(eta)) @ inner
         phi = patient_phi(population, hyper.centre, hyper.spread, eta)
-        quads = quadratics(density, phi, log_sigma, jnp.asarray(widths))
+        quads = quadratics_about(density, hyper, phi, eta, given)
         given = conditional(hyper, quads, population.vary_index)
-        inner = np.linalg.inv(np.moveaxis(np.asarray(given.factor), 2, 0))
-        inner = np.swapaxes(inner, 1, 2)
         eta = given.mean.T
     assert quads is not None  # there is a round
     return quads
@@ -133,7 +124,17 @@ def weighted_draws(
     return Weighted(*lax.map(under, (hypers, jax.random.split(key, draws))))
 
 
-def systematic(key: Array, weight: Float[np.ndarray, " draws"], n: int) -> np.ndarray:
-    """Places of `n` draws in proportion to their weights (systematic resampling)."""
-    at = (float(jax.random.uniform(key)) + np.arange(n)) / n
-    return np.minimum(np.searchsorted(np.cumsum(weight), at), weight.size - 1)
+def systematic(
+    offset: float, weight: Float[np.ndarray, " draws"], n: int
+) -> Int[np.ndarray, " n"]:
+    """Places of `n` draws in proportion to their weights (systematic resampling).
+
+    Args:
+        offset: uniform between 0 and 1.
+        weight: not negative, of any sum.
+        n: draws to take.
+    """
+    ends = np.cumsum(weight)
+    at = (np.arange(n) + offset) / n
+    rows = np.searchsorted(ends / ends[-1], at, side="right")
+    return np.minimum(rows, weight.size - 1)

@@ -17,6 +17,7 @@ import numpy as np
 from ckin._types import Array
 from ckin.inference.density import Density
 from ckin.inference.geometry import Geometry
+from ckin.inference.integrated import systematic
 from ckin.inference.predict import sample_log_likelihoods
 from ckin.inference.referee import weigh
 
@@ -112,11 +113,8 @@ def resampled(found: Approximation, seed: int) -> tuple[np.ndarray, np.ndarray]:
         seed: of the order.
     """
     rng = np.random.default_rng(seed)
-    n = len(found.weights)
-    places = (np.arange(n) + rng.uniform()) / n
-    ends = np.cumsum(found.weights)
-    rows = np.searchsorted(ends / ends[-1], places, side="right")
-    rows = rng.permutation(np.minimum(rows, n - 1))
+    rows = systematic(rng.uniform(), found.weights, len(found.weights))
+    rows = rng.permutation(rows)
     return found.u[rows], found.eta[rows]
 
 

@@ -298,15 +298,34 @@ def _expanded(density: Density, hyper: Hyper, phi: Array, quads: Quadratics | No
     index = np.array(density.population.vary_index, dtype=int)
     shared = np.setdiff1d(np.arange(phi.shape[1]), index)
     phi = phi.at[:, shared].set(hyper.centre[:, shared])
-    log_sigma = jnp.tile(jnp.log(hyper.sigma), (phi.shape[0], 1))
-    widths = np.tile(SHARED_WIDTH * np.eye(phi.shape[1]), (phi.shape[0], 1, 1))
-    inner = 0.5 * np.tile(np.eye(index.size), (phi.shape[0], 1, 1))
-    eta = jnp.zeros((phi.shape[0], index.size))
+    given, eta = None, jnp.zeros(density.eta_shape)
     if quads is not None:
         given = _conditional(hyper, quads, density.population.vary_index)
+        eta = given.mean.T
+    return quadratics_about(density, hyper, phi, eta, given)
+
+
+def quadratics_about(
+    density: Density, hyper: Hyper, phi: Array, eta: Array, given: Conditional | None
+) -> Quadratics:
+    """Quadratics of patients around φ, as wide as the patients may be there.
+
+    Args:
+        density: of the patients.
+        hyper: population parameters.
+        phi: where, (patients, estimated).
+        eta: at which a width of η is turned into one of φ, (patients, varying).
+        given: conditionals whose widths are taken; half the prior's when `None`.
+    """
+    index = np.array(density.population.vary_index, dtype=int)
+    n, size = phi.shape
+    inner = 0.5 * np.tile(np.eye(index.size), (n, 1, 1))
+    if given is not None:
         inner = np.linalg.inv(np.moveaxis(np.asarray(given.factor), 2, 0))
-        inner, eta = np.swapaxes(inner, 1, 2), given.mean.T
+        inner = np.swapaxes(inner, 1, 2)
+    widths = np.tile(SHARED_WIDTH * np.eye(size), (n, 1, 1))
     widths[:, index[:, None], index] = np.asarray(hyper.spread.slopes(eta)) @ inner
+    log_sigma = jnp.tile(jnp.log(hyper.sigma), (n, 1))
     return quadratics(density, phi, log_sigma, jnp.asarray(widths))
 
 

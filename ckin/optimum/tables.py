@@ -18,7 +18,7 @@ from ckin.protocol import Dose, cells_text
 from ckin.scenario.result import MODEL_BASED, Row, write_table
 from ckin.schedule.space import FTC_AFTER_CART_H
 from ckin.units import HOURS_PER_DAY
-from ckin.writing import writing
+from ckin.writing import write_texts, writing
 
 
 SCHEDULES, INFUSIONS, CONSTRAINTS = "schedules.csv", "infusions.csv", "constraints.csv"
@@ -279,9 +279,4 @@ def write_answer(answer: Answer, folder: Path) -> list[Path]:
         "question.toml": answer.inquiry.text,
         "manifest.json": json.dumps(manifest_of(answer), indent=2, ensure_ascii=False),
     }
-    for name, text in files.items():
-        if text:
-            with writing(folder / name):
-                (folder / name).write_text(text.rstrip() + "\n", encoding="utf-8")
-            written.append(folder / name)
-    return written
+    return [*written, *write_texts(files, folder)]

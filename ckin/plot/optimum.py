@@ -8,9 +8,9 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ckin.plot.page import BLUE, FAINT, GREY, INK, ORANGE, STYLE
+from ckin.plot.page import BLUE, COLOURS, FAINT, GREY, INK, ORANGE, STYLE
 from ckin.plot.panel import PRODUCT_COLOURS, PRODUCT_LABELS
-from ckin.plot.what_if import COLOURS, legend_below, what_if_page
+from ckin.plot.what_if import legend_below, what_if_page
 
 
 MARKERS = {"CART": "o", "FTC": "D"}

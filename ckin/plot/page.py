@@ -19,6 +19,8 @@ FIGURES = (".png", ".svg")
 BLUE, SKY, ORANGE, GREEN = "#0072B2", "#56B4E9", "#E69F00", "#009E73"
 VERMILION, PURPLE, YELLOW = "#D55E00", "#CC79A7", "#F0E442"
 INK, GREY, FAINT = "#222222", "#767676", "#E4E4E4"
+# Of what differs in kind alone, in turn.
+COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY)
 
 # Every figure is built under these, whatever the reader's own matplotlibrc says.
 STYLE = {

@@ -15,6 +15,7 @@ from matplotlib.ticker import NullLocator
 
 from ckin.plot.page import (
     BLUE,
+    COLOURS,
     FAINT,
     GREEN,
     GREY,
@@ -24,7 +25,7 @@ from ckin.plot.page import (
     TIME_LABEL,
 )
 from ckin.plot.panel import PRODUCT_COLOURS, PRODUCT_LABELS
-from ckin.plot.what_if import COLOURS, legend_below, what_if_page
+from ckin.plot.what_if import legend_below, what_if_page
 
 
 # Arms whose bands are drawn; of more, medians only.

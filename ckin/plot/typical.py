@@ -8,21 +8,10 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from ckin.plot.page import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
-    STYLE,
-    TIME_LABEL,
-    VERMILION,
-)
+from ckin.plot.page import COLOURS, GREY, STYLE, TIME_LABEL
 from ckin.plot.panel import PRODUCT_COLOURS, PRODUCT_LABELS
 
 
-COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY)
 # Decades that a panel shows under its highest value.
 DECADES = 8.0
 # What varies less than this is shown from zero up.

@@ -10,20 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ckin.plot.page import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    YELLOW,
-)
+from ckin.plot.page import YELLOW
 
 
 MODEL_BASED = "MODEL-BASED – no patient measured, not trial results"
-COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY)
 # Inches.
 LEFT, RIGHT, TAPE, LINE, GAP = 0.9, 0.25, 0.3, 0.19, 0.75
 CHARACTERS_PER_INCH = 14.5

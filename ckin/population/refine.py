@@ -25,11 +25,11 @@ from ckin.solve import (
     Grid,
     Pace,
     arriving,
-    at_least,
     jacobians,
     make_grids,
     merged_pace,
     pad_grid,
+    quickest,
     scaled,
     step_times,
     steps_for_stability,
@@ -151,9 +151,9 @@ def _stable(
         # A step lasts until the next, and what kills may have come by then.
         rate = np.maximum(rate, np.append(rate[1:], rate[-1:]))
         least = np.maximum(rate, pace.per_day.min())
-        mended.append(
-            at_least(pace, start[patient, real], least) if rate.size else pace
-        )
+        if rate.size:
+            pace = quickest([pace, Pace(start[patient, real], least)])
+        mended.append(pace)
     return mended
 
 

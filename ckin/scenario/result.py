@@ -33,7 +33,7 @@ from ckin.scenario.statistics import (
     summaries,
     value_of_information,
 )
-from ckin.writing import writing
+from ckin.writing import write_texts, writing
 
 
 # Persons × arms of a CSV; more go into a netCDF file.
@@ -321,12 +321,7 @@ class Result:
             "scenario.toml": self.outcomes.scenario.text,
             "manifest.json": json.dumps(self.manifest, indent=2, ensure_ascii=False),
         }
-        for name, text in files.items():
-            if text:
-                with writing(folder / name):
-                    (folder / name).write_text(text.rstrip() + "\n", encoding="utf-8")
-                written.append(folder / name)
-        return written
+        return [*written, *write_texts(files, folder)]
 
     def _write_patients(self, folder: Path) -> Path:
         """Outcomes of every person: a table, or a netCDF file of many."""

@@ -85,7 +85,8 @@ def patient_draws(
     if not bool(jnp.any(jnp.isfinite(log_weight))):
         raise InputError(f"{dataset.path}: the patient could not be solved by any draw")
     weight = jax.nn.softmax(log_weight)
-    picked = systematic(key_pick, np.asarray(weight), n)
+    offset = float(jax.random.uniform(key_pick))
+    picked = systematic(offset, np.asarray(weight), n)
     phi = _phi(population, hyper, eta[picked])
     return PatientDraws(
         people_of(population, phi, {k: v[0] for k, v in density.data.known.items()}),

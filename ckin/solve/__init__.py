@@ -22,8 +22,8 @@ from ckin.solve.occasions import Changing as Changing
 from ckin.solve.occasions import Patientlike as Patientlike
 from ckin.solve.occasions import base_of as base_of
 from ckin.solve.pace import PACE_SOLVER as PACE_SOLVER
-from ckin.solve.pace import at_least as at_least
 from ckin.solve.pace import merged_pace as merged_pace
+from ckin.solve.pace import quickest as quickest
 from ckin.solve.pace import scaled as scaled
 from ckin.solve.rk4 import RK4 as RK4
 from ckin.solve.stability import jacobians as jacobians

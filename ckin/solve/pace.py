@@ -6,7 +6,7 @@ everywhere. Several trajectories of a patient, of several parameter values, are 
 by the shortest steps of any.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import diffrax as dfx
 import numpy as np
@@ -62,20 +62,14 @@ def merged_pace(step_ends_d: Iterable[np.ndarray], event_d: np.ndarray) -> Pace:
     return Pace(knots, per_day)
 
 
-def at_least(pace: Pace, knot_d: np.ndarray, per_day: np.ndarray) -> Pace:
-    """The same pace, and nowhere slower than another.
-
-    Args:
-        pace: of the patient.
-        knot_d: days from which the other holds, increasing.
-        per_day: its steps per day, positive.
-    """
-    knots = np.unique(np.concatenate([pace.knot_d, knot_d]))
-    both = [
-        each[np.clip(np.searchsorted(at, knots, side="right") - 1, 0, None)]
-        for at, each in ((pace.knot_d, pace.per_day), (knot_d, per_day))
+def quickest(paces: Sequence[Pace]) -> Pace:
+    """The pace that is as quick as the quickest of these, everywhere."""
+    knots = np.unique(np.concatenate([pace.knot_d for pace in paces]))
+    each = [
+        pace.per_day[np.maximum(np.searchsorted(pace.knot_d, knots, "right") - 1, 0)]
+        for pace in paces
     ]
-    return Pace(knots, np.maximum(*both))
+    return Pace(knots, np.max(each, axis=0))
 
 
 def scaled(pace: Pace, factor: float) -> Pace:

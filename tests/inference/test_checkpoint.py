@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,6 @@ import pytest
 from toys import QPCR, Line, line_cohort, made
 
 from ckin.errors import InputError
-from ckin.inference import checkpoint
 from ckin.inference.checkpoint import INDEX, is_begun, open_checkpoint
 from ckin.inference.density import make_density
 from ckin.inference.identity import description, differences, identity
@@ -184,7 +184,7 @@ def test_a_full_disk_ends_cleanly_with_the_last_step_intact(
 
     with monkeypatch.context() as patch:
         if moment == "fsync":
-            patch.setattr(checkpoint.os, "fsync", full)
+            patch.setattr(os, "fsync", full)
         else:
             patch.setattr(Path, "replace", full)
         with pytest.raises(InputError) as refused:
