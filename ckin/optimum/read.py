@@ -14,8 +14,8 @@ from ckin.optimum.schema import CapTable, OutcomeTable, QuestionTable
 from ckin.protocol import Protocol, places
 from ckin.protocol.build import with_changes
 from ckin.protocol.faults import Where, read_text, validated
-from ckin.scenario.read import check_after_cart, seen_from, setting_of, unit_of
-from ckin.scenario.scenario import METRICS, Outcome, PeopleSpec, Worth, quantity_of
+from ckin.scenario.read import check_after_cart, people_of, seen_from, unit_of
+from ckin.scenario.scenario import METRICS, Outcome, Worth, quantity_of
 from ckin.schedule import (
     Apheresis,
     Budget,
@@ -54,14 +54,16 @@ def parse_inquiry(text: str, file: str, folder: Path = Path()) -> Inquiry:
         InputError: as `read_inquiry`.
     """
     table, where = validated(text, file, QuestionTable)
-    _tell(where, _conflicts(table))
+    where.tell(_conflicts(table))
     with where.located(("course", "protocol")):
         plan = load_protocol(seen_from(folder, table.course.protocol))
     plan = with_changes(
         plan, table.course, ("course",), where.located, check_after_cart
     )
     with where.located(("population",)):
-        people = _people(table, folder)
+        # A patient of its own in every draw.
+        n = table.population.people
+        people = people_of(table.population, n, n, table.model, folder)
     with where.located(("budget", "apheresis")):
         budget, unit, per_kg = _budget(table)
     found = Inquiry(
@@ -97,32 +99,8 @@ def parse_inquiry(text: str, file: str, folder: Path = Path()) -> Inquiry:
         with where.located(("budget",) if table.budget else ("open",)):
             found.space(TRIED_KG)
     if found.model is not None:
-        _tell(where, _faults(found, table, load_model(found.model)))
+        where.tell(_faults(found, table, load_model(found.model)))
     return found
-
-
-def _tell(where: Where, faults: Iterator[tuple[places.Path, str]]) -> None:
-    told = [f"{where(path)}: {words}" for path, words in faults]
-    if told:
-        raise InputError("\n".join(told))
-
-
-def _people(table: QuestionTable, folder: Path) -> PeopleSpec:
-    own, values = table.population, dict(table.population.set)
-    if own.setting is not None:
-        values = {**setting_of(table.model, own.setting, folder), **values}
-    return PeopleSpec(
-        source=own.source,
-        # A patient of its own in every draw.
-        draws=own.people,
-        patients=own.people,
-        patient=own.patient,
-        fit=None if own.fit is None else folder / own.fit,
-        draw=None if own.draw is None else tuple(own.draw),
-        values=values,
-        omega=own.omega,
-        weight_kg=own.weight_kg,
-    )
 
 
 def _choices(
@@ -186,22 +164,7 @@ def _conflicts(table: QuestionTable) -> Iterator[tuple[places.Path, str]]:
     own = table.population
     if table.model is None and own.source != "fit":
         yield (("model",), 'found nothing, expected a model; add model = "..."')
-    for key in ("fit", "patient"):
-        if getattr(own, key) is not None and own.source != "fit":
-            yield (
-                ("population", key),
-                f'found it beside source = "{own.source}"; remove it',
-            )
-    if own.draw is not None and own.source != "prior":
-        yield (
-            ("population", "draw"),
-            f'found it beside source = "{own.source}"; remove it',
-        )
-    if own.omega and own.source == "fit":
-        yield (
-            ("population", "omega"),
-            "found it beside a fit, which has spreads of its own; remove it",
-        )
+    yield from own.conflicts()
     for place, each in enumerate(table.open):
         here = ("open", place)
         if each.to_day < each.from_day:

@@ -21,15 +21,13 @@ from ckin.protocol.schema import (
     Text,
     listed,
 )
-from ckin.scenario.schema import (
+from ckin.scenario.asked import (
     MOST_DAYS,
-    OMEGA,
-    SETTING,
-    VALUES,
     AskedTable,
     Number,
     Positive,
-    Source,
+    WhoTable,
+    one_of,
 )
 
 
@@ -44,30 +42,14 @@ Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 DAY = "a protocol day of the cycle, from 1"
 
 
-def _words(choices: tuple[str, ...]) -> str:
-    return "one of " + ", ".join(f'"{choice}"' for choice in choices)
-
-
-class WhoTable(Table):
+class PatientsTable(WhoTable):
     """`[population]`: the patients over whom a utility is averaged."""
 
-    source: Source = Field(description=_words(("typical", "prior", "fit")))
     people: int = Field(
         32,
         ge=1,
         le=MOST_PEOPLE,
         description=f"patients to draw, 1 to {MOST_PEOPLE}",
-    )
-    fit: Text | None = Field(None, description="a folder that `ckin fit` wrote")
-    patient: Text | None = Field(None, description="the ID of a patient of the fit")
-    draw: Annotated[list[Text], BeforeValidator(listed)] | None = Field(
-        None, description='names of parameters, such as ["feeder_weight"]'
-    )
-    omega: dict[str, Positive] = Field({}, description=OMEGA)
-    setting: Text | None = Field(None, description=SETTING)
-    set: dict[str, Number | Text] = Field({}, description=VALUES)
-    weight_kg: Positive | None = Field(
-        None, description="kg, above 0: the weight of everyone"
     )
 
 
@@ -115,7 +97,7 @@ class BudgetTable(Table):
 class OutcomeTable(Table):
     """`[outcomes.NAME]`: one number of a course, smooth in its days and doses."""
 
-    metric: MetricCode = Field(description=_words(get_args(MetricCode)))
+    metric: MetricCode = Field(description=one_of(get_args(MetricCode)))
     of: Text = Field("qpcr", description="an assay or a quantity of the model")
     level: Positive | None = Field(None, description="a level, above 0, with its unit")
     unit: Text | None = Field(None, description='its unit, such as unit = "copies/ug"')
@@ -127,7 +109,7 @@ class UtilityTable(Table):
 
     outcome: Text = Field(description="the name of an outcome")
     weight: Number = Field(description="a number; negative: it does harm")
-    scale: Scale = Field("linear", description=_words(get_args(Scale)))
+    scale: Scale = Field("linear", description=one_of(get_args(Scale)))
     per: Positive = Field(
         1.0, description="how much of the outcome is worth the weight, above 0"
     )
@@ -179,7 +161,7 @@ class ParetoTable(Table):
 class QuestionTable(AskedTable):
     """The whole file."""
 
-    population: WhoTable = Field(description="a table: who is treated")
+    population: PatientsTable = Field(description="a table: who is treated")
     course: CourseTable = Field(description="a table: the protocol")
     open: list[OpenTable] = Field(
         min_length=1, description="tables [[open]]: infusions to be decided"

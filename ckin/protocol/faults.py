@@ -6,7 +6,7 @@ table, where = validated(read_text("mine.toml"), "mine.toml", ProtocolTable)
 import contextlib
 import tomllib
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -86,6 +86,16 @@ class Where:
             raise
         except InputError as error:
             raise Located(f"{self(path)}: {error}") from None
+
+    def tell(self, faults: Iterable[tuple[places.Path, str]]) -> None:
+        """Say all of these at once, each with its line and key, if there is any.
+
+        Raises:
+            InputError: there is one.
+        """
+        told = [f"{self(path)}: {words}" for path, words in faults]
+        if told:
+            raise InputError("\n".join(told))
 
 
 class Located(InputError):

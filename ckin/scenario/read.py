@@ -15,6 +15,7 @@ from ckin.protocol import Protocol, cells_text, places
 from ckin.protocol.build import with_changes
 from ckin.protocol.days import day_of_time
 from ckin.protocol.faults import Where, read_text, validated
+from ckin.scenario.asked import WhoTable
 from ckin.scenario.scenario import (
     METRICS,
     Arm,
@@ -26,7 +27,6 @@ from ckin.scenario.scenario import (
     faults,
 )
 from ckin.scenario.schema import (
-    PopulationTable,
     ScenarioArmTable,
     ScenarioTable,
     SweepTable,
@@ -62,9 +62,7 @@ def parse_scenario(text: str, file: str, folder: Path = Path()) -> Scenario:
         InputError: as `read_scenario`.
     """
     table, where = validated(text, file, ScenarioTable)
-    told = [f"{where(path)}: {words}" for path, words in _conflicts(table)]
-    if told:
-        raise InputError("\n".join(told))
+    where.tell(_conflicts(table))
     arms = [
         *(_arm(name, own, table, where, folder) for name, own in table.arms.items()),
         *(
@@ -75,7 +73,8 @@ def parse_scenario(text: str, file: str, folder: Path = Path()) -> Scenario:
     ]
     _check_names(table, [arm.name for arm in arms], where)
     with where.located(("population",)):
-        people = _people(table.population, table.model, folder)
+        own = table.population
+        people = people_of(own, own.draws, own.patients, table.model, folder)
     with where.located(()):
         scenario = Scenario(
             name=table.name,
@@ -98,10 +97,7 @@ def parse_scenario(text: str, file: str, folder: Path = Path()) -> Scenario:
             text=text,
         )
     if scenario.model is not None:
-        model = load_model(scenario.model)
-        told = [f"{where(path)}: {words}" for path, words in faults(scenario, model)]
-        if told:
-            raise InputError("\n".join(told))
+        where.tell(faults(scenario, load_model(scenario.model)))
     return scenario
 
 
@@ -117,14 +113,32 @@ def seen_from(folder: Path, name: str) -> str:
     return str(folder / name) if name.endswith(".py") else name
 
 
-def _people(table: PopulationTable, model: str | None, folder: Path) -> PeopleSpec:
+def people_of(
+    table: WhoTable,
+    draws: int,
+    patients: int | str,
+    model: str | None,
+    folder: Path,
+) -> PeopleSpec:
+    """The people of a file.
+
+    Args:
+        table: `[population]`.
+        draws: sets of parameters.
+        patients: in each of them; "fitted" for those of a fit.
+        model: as the file names it.
+        folder: that paths in the file are seen from.
+
+    Raises:
+        InputError: a setting that the model lacks.
+    """
     values = dict(table.set)
     if table.setting is not None:
         values = {**setting_of(model, table.setting, folder), **values}
     return PeopleSpec(
         source=table.source,
-        draws=table.draws,
-        patients=table.patients,
+        draws=draws,
+        patients=patients,
         patient=table.patient,
         fit=None if table.fit is None else folder / table.fit,
         draw=None if table.draw is None else tuple(table.draw),
@@ -365,18 +379,9 @@ def _conflicts(table: ScenarioTable) -> Iterator[tuple[places.Path, str]]:
 
 def _population_conflicts(table: ScenarioTable) -> Iterator[tuple[places.Path, str]]:
     own, here = table.population, ("population",)
-    for key in ("fit", "patient"):
-        if getattr(own, key) is not None and own.source != "fit":
-            yield ((*here, key), f'found it beside source = "{own.source}"; remove it')
+    yield from own.conflicts()
     if own.patients == "fitted" and own.source != "fit":
         yield ((*here, "patients"), 'found "fitted" without a fit; give a number')
-    if own.omega and own.source == "fit":
-        yield (
-            (*here, "omega"),
-            "found it beside a fit, which has spreads of its own; remove it",
-        )
-    if own.draw is not None and own.source != "prior":
-        yield ((*here, "draw"), f'found it beside source = "{own.source}"; remove it')
     if own.source == "typical" and "parameters" in (table.uncertainty or ()):
         yield (
             ("uncertainty",),

@@ -6,7 +6,7 @@ field is what a message gives as expected, and what `docs/compare.md` explains.
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from ckin.protocol.schema import (
     AMOUNT,
@@ -24,17 +24,20 @@ from ckin.protocol.schema import (
     Table,
     Text,
     Texts,
-    listed,
+)
+from ckin.scenario.asked import (
+    SETTING,
+    VALUES,
+    AskedTable,
+    Number,
+    Positive,
+    WhoTable,
+    one_of,
 )
 
 
 MOST_DRAWS, MOST_PATIENTS = 10_000, 1_000_000
-# Days of a scenario: beyond ten years nobody has data, and a slip of the unit.
-MOST_DAYS = 3700.0
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Source = Literal["typical", "prior", "fit"]
 Spread = Literal["parameters", "between-patient", "residual"]
 MetricCode = Literal[
     "CMAX",
@@ -53,19 +56,10 @@ MetricCode = Literal[
 Summary = Literal["geometric mean", "mean", "median", "share"]
 Scale = Literal["linear", "log2", "above", "below"]
 
-VALUES = "a table of parameters: set = { leukaemia_0 = 1e6 }"
-OMEGA = "a table of SDs of the logarithm between patients: omega = { vcn = 0.3 }"
-SETTING = "a named set of values of the model's file, such as setting = 'aplasia'"
 
-
-def _words(choices: tuple[str, ...]) -> str:
-    return "one of " + ", ".join(f'"{choice}"' for choice in choices)
-
-
-class PopulationTable(Table):
+class PopulationTable(WhoTable):
     """`[population]`: who is treated."""
 
-    source: Source = Field(description=_words(("typical", "prior", "fit")))
     draws: int = Field(
         100,
         ge=1,
@@ -74,17 +68,6 @@ class PopulationTable(Table):
     )
     patients: Annotated[int, Field(ge=1, le=MOST_PATIENTS)] | Literal["fitted"] = Field(
         50, description='virtual patients in each draw, 1 or more; or "fitted"'
-    )
-    patient: Text | None = Field(None, description="the ID of a patient of the fit")
-    fit: Text | None = Field(None, description="a folder that `ckin fit` wrote")
-    draw: Annotated[list[Text], BeforeValidator(listed)] | None = Field(
-        None, description='names of parameters, such as ["feeder_weight"]'
-    )
-    setting: Text | None = Field(None, description=SETTING)
-    set: dict[str, Number | Text] = Field({}, description=VALUES)
-    omega: dict[str, Positive] = Field({}, description=OMEGA)
-    weight_kg: Positive | None = Field(
-        None, description="kg, above 0: the weight of everyone"
     )
 
 
@@ -129,7 +112,7 @@ class SweepTable(ScenarioArmTable):
 class OutcomeTable(Table):
     """`[outcomes.NAME]`: one number of each patient."""
 
-    metric: MetricCode = Field(description=_words(get_args(MetricCode)))
+    metric: MetricCode = Field(description=one_of(get_args(MetricCode)))
     of: Text = Field("qpcr", description="an assay or a quantity of the model")
     cycle: Cycle | Literal["last"] | None = Field(
         None, description='the number of a cycle, or "last"; none: the whole course'
@@ -140,7 +123,7 @@ class OutcomeTable(Table):
         0.0, ge=0, allow_inf_nan=False, description="days, 0 or more"
     )
     better: Literal["higher", "lower"] | None = Field(
-        None, description=_words(("higher", "lower"))
+        None, description=one_of(("higher", "lower"))
     )
     title: Text | None = Field(None, description="a text: the outcome in a line")
 
@@ -149,7 +132,7 @@ class EndpointTable(Table):
     """`[endpoints.NAME]`: one number of an arm."""
 
     outcome: Text = Field(description="the name of an outcome")
-    summary: Summary = Field(description=_words(get_args(Summary)))
+    summary: Summary = Field(description=one_of(get_args(Summary)))
     at_least: Number | None = Field(None, description="a number")
     at_most: Number | None = Field(None, description="a number")
     title: Text | None = Field(None, description="a text: the endpoint in a line")
@@ -160,7 +143,7 @@ class UtilityTable(Table):
 
     outcome: Text = Field(description="the name of an outcome")
     weight: Number = Field(description="a number; negative: it does harm")
-    scale: Scale = Field("linear", description=_words(get_args(Scale)))
+    scale: Scale = Field("linear", description=one_of(get_args(Scale)))
     per: Positive = Field(
         1.0, description="how much of the outcome is worth the weight, above 0"
     )
@@ -174,25 +157,6 @@ class ComparisonTable(Table):
 
     arm: Text = Field(description="the name of an arm")
     against: Text = Field(description="the name of another arm")
-
-
-class AskedTable(Table):
-    """What every file that asks something begins with."""
-
-    name: Name = Field(description="a name of letters, digits and - _ .")
-    title: Text = Field(description="a text: the question in a line")
-    model: Text | None = Field(
-        None, description="a name (see `ckin models`) or a .py file"
-    )
-    source: Texts = Field([], description=TEXTS)
-    assumptions: Texts = Field([], description=TEXTS)
-    follow_d: float = Field(
-        gt=0,
-        le=MOST_DAYS,
-        description="days to follow from the first infusion, above 0, to "
-        f"{MOST_DAYS:g}",
-    )
-    seed: int = Field(0, ge=0, description="a whole number of 0 or more")
 
 
 class ScenarioTable(AskedTable):

@@ -304,7 +304,7 @@ def test_the_documentation_names_every_key():
         for _, table in inspect.getmembers(schema, inspect.isclass)
         if issubclass(table, schema.Table) and table.__module__ == schema.__name__
     ]
-    assert len(tables) == 9
+    assert len(tables) == 8
     for table in tables:
         own = set(table.model_fields) - set(schema.ChangesTable.model_fields)
         for key in own:
