@@ -35,6 +35,16 @@ def writing(path: str | Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be written ({why})") from None
 
 
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that is there and cannot be written to.
+
+    Raises:
+        InputError: it is.
+    """
+    if folder.exists() and not os.access(folder, os.W_OK):
+        raise InputError(f"{folder} is not writable; choose another --out")
+
+
 def write_texts(files: Mapping[str, str], folder: Path) -> list[Path]:
     """Write texts by file name, those that are not empty; the files written.
 
