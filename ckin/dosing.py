@@ -50,7 +50,12 @@ def _shifted(table: Any, per_kg: list, weight_kg: ArrayLike) -> Any:
 
 
 def dosing(
-    model: AbstractModel, protocol: Protocol, grid: Grid, weight_kg: float
+    model: AbstractModel,
+    protocol: Protocol,
+    grid: Grid,
+    weight_kg: float,
+    *,
+    by_cycle: bool = False,
 ) -> Dosing:
     """A protocol for patients of any weight.
 
@@ -59,8 +64,12 @@ def dosing(
         protocol: what is given.
         grid: steps that hold it, laid for one patient of `weight_kg`.
         weight_kg: of that patient.
+        by_cycle: the events tell the cycle, as those that `grid` was laid for.
     """
-    one, two = (protocol.events(weight, model.inputs) for weight in (1.0, 2.0))
+    one, two = (
+        protocol.events(weight, model.inputs, by_cycle=by_cycle)
+        for weight in (1.0, 2.0)
+    )
     per_kg = [b - a for a, b in zip(_by_weight(one), _by_weight(two), strict=True)]
     share = lagged(model, eqx.tree_at(_by_weight, one, per_kg))
     steps_per_kg = _on_steps(grid, share)

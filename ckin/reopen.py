@@ -33,6 +33,7 @@ from ckin.errors import InputError
 from ckin.inference.density import Density, make_density
 from ckin.inference.results import sha256_of
 from ckin.population import Packed, Population, pack, refined
+from ckin.population.hyper import correlation_names
 
 
 # Draws that the grid of an opened fit is laid for.
@@ -54,6 +55,9 @@ class Reopened:
         omega: of the spreads, (draws, varying).
         sigma: of the error SD of the first assay, (draws,).
         manifest: how the fit was run and whether it converged.
+        omega_iov: of the spreads between cycles, (draws, iov); `None` without any.
+        mixing: Cholesky factors of the correlations of what varies, (draws, varying,
+            varying); `None` without any.
     """
 
     dataset: Dataset
@@ -64,6 +68,8 @@ class Reopened:
     omega: np.ndarray
     sigma: np.ndarray
     manifest: Mapping[str, Any]
+    omega_iov: np.ndarray | None = None
+    mixing: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +164,9 @@ def reopen(folder: Path, draws: int) -> Reopened:
         )
         typical = _drawn(posterior, population.estimate)
         omega = _drawn(posterior, [f"omega_{name}" for name in population.vary])
-        added = _between_cycles(posterior, population, list(held.data.ids))
+        omega_iov = _drawn(posterior, [f"omega_iov_{name}" for name in population.iov])
+        added = _between_cycles(posterior, population, omega_iov, list(held.data.ids))
+        mixing = correlations(posterior, population)
         sigma = _drawn(posterior, [f"sigma_{population.assays[0].name}"])
     rows = _rows(len(each), draws)
     phi, centre = (
@@ -175,6 +183,8 @@ def reopen(folder: Path, draws: int) -> Reopened:
         omega[rows],
         sigma[rows, 0],
         held.manifest,
+        omega_iov=omega_iov[rows] if population.iov else None,
+        mixing=None if mixing is None else mixing[rows],
     )
 
 
@@ -248,8 +258,26 @@ def _posterior(folder: Path) -> xr.Dataset:
     )
 
 
+def correlations(posterior: xr.Dataset, population: Population) -> np.ndarray | None:
+    """Draws of the Cholesky factor of the correlations, (draws, varying, varying)."""
+    if not population.blocks:
+        return None
+    matrix: Any = np.eye(len(population.vary))
+    for block in population.blocks:
+        at = np.array([population.vary.index(name) for name in block])
+        rows, columns = np.tril_indices(len(block), -1)
+        each = _drawn(posterior, correlation_names(block))
+        matrix = np.tile(matrix, (len(each), 1, 1)) if matrix.ndim == 2 else matrix
+        matrix[:, at[rows], at[columns]] = each
+        matrix[:, at[columns], at[rows]] = each
+    return np.linalg.cholesky(matrix)
+
+
 def _between_cycles(
-    posterior: xr.Dataset, population: Population, patients: Sequence[str]
+    posterior: xr.Dataset,
+    population: Population,
+    omega: np.ndarray,
+    patients: Sequence[str],
 ) -> np.ndarray:
     """Draws of what each cycle adds to φ: (draws, patients, parameters and cycles)."""
     if not population.iov:
@@ -258,7 +286,6 @@ def _between_cycles(
     names = list(population.eta_names[len(population.vary) :])
     eta = posterior["eta"].sel(patient=list(patients), varying=names).to_numpy()
     eta = eta.reshape(-1, *eta.shape[2:])
-    omega = _drawn(posterior, [f"omega_iov_{name}" for name in population.iov])
     return eta * np.repeat(omega, population.occasions, axis=1)[:, None]
 
 

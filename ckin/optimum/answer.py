@@ -213,7 +213,7 @@ def answer_inquiry(
     arms = tuple(Arm(each.name, each.plan, each.name) for each in tried)
     courses = run(inquiry.scenario(arms), people=whom.people)
     report("courses", 1, 1)
-    units = whom.models.units
+    units = whom.people.whole.model.units
     return Answer(
         inquiry=inquiry,
         whom=whom,

@@ -19,13 +19,15 @@ from ckin.dosing import weighed
 from ckin.errors import InputError, did_you_mean
 from ckin.inference.density import Hyper
 from ckin.library import load_model
-from ckin.model import AbstractModel, name_of, parameters
+from ckin.model import name_of, parameters
 from ckin.optimum.inquiry import Inquiry
 from ckin.population import Population, population
 from ckin.protocol import Protocol, day_of_time
 from ckin.reopen import reopen
+from ckin.scenario.newcomers import Spreads
 from ckin.scenario.people import People, find_people
 from ckin.schedule import patient_draws, people_of
+from ckin.solve import Patientlike
 
 
 # Doses of a patient's data and of the course are the same within this.
@@ -48,7 +50,7 @@ class Whom:
     """
 
     people: People
-    models: AbstractModel
+    models: Patientlike
     weight_kg: float
     patient: str = ""
     readings: int = 0
@@ -273,16 +275,19 @@ def _of_fit(inquiry: Inquiry) -> tuple[Population, Hyper | None, str]:
             f"{spec.fit}: a fit of several assays or of raw Ct; for one new patient "
             "give a fit of one assay"
         )
-    if whole.covariates or not whole.plain or whole.iov:
+    if whole.covariates or whole.iov:
         raise InputError(
-            f"{spec.fit}: a fit with covariates, --correlate, --eta or --iov; for one "
-            "new patient give a fit without them"
+            f"{spec.fit}: a fit with covariates or --iov; for one new patient give a "
+            "fit without them"
         )
-    middle = lambda rows: jnp.asarray(np.median(rows, axis=0))
+    middle, spread = lambda rows: jnp.asarray(np.median(rows, axis=0)), Spreads.of(fit)
+    mixing = spread.middle().mixing
     hyper = Hyper(
         centre=middle(fit.typical)[None],
         omega=middle(fit.omega),
         sigma=middle(fit.sigma)[None],
+        mixing=None if mixing is None else jnp.asarray(mixing[0]),
+        n_heavy=whole.n_heavy,
     )
     basis = (
         f"population parameters held at the medians of the posterior of "

@@ -27,7 +27,7 @@ from ckin.population.pack import Packed
 from ckin.population.specification import Population
 from ckin.population.wells import read_by_curves
 from ckin.protocol import EventTable
-from ckin.solve import Changing, Grid, Patientlike, Solver, solve
+from ckin.solve import Changing, Grid, Patientlike, Solver, occasions_at, solve
 
 
 class CensoredReading(dist.Distribution):
@@ -229,24 +229,6 @@ def log_reading(
         occasion = occasions_at(events, jnp.asarray(time_d), after)
     reading = predicted(population, model, trajectory.states, which, occasion)
     return reading, trajectory.ok & jnp.all(jnp.isfinite(reading))
-
-
-def occasions_at(
-    events: EventTable, time_d: Float[Array, " times"], after: Array | None
-) -> Int[Array, " times"]:
-    """Occasion of each sample: that of the last event before it, or at it if `after`.
-
-    Raises:
-        ValueError: events that tell no occasions.
-    """
-    if events.occasion is None:
-        raise ValueError("the event table tells no occasions")
-    early, late = (
-        jnp.searchsorted(jnp.asarray(events.time_d), time_d, side=side) - 1
-        for side in ("left", "right")
-    )
-    last = early if after is None else jnp.where(after, late, early)
-    return jnp.asarray(events.occasion)[jnp.maximum(last, 0)]
 
 
 def _patient_readings(phi: Array, whole: tuple) -> tuple[Array, Array]:

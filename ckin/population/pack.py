@@ -21,7 +21,14 @@ from ckin.errors import InputError
 from ckin.model import AbstractModel, name_of, parameters, states
 from ckin.population.padded_wells import packed_wells
 from ckin.population.specification import Population
-from ckin.protocol import PRODUCTS, Dose, EventTable, event_table, stack_events
+from ckin.protocol import (
+    PRODUCTS,
+    Dose,
+    EventTable,
+    cycle_starts,
+    event_table,
+    stack_events,
+)
 from ckin.solve import Grid, make_grids
 from ckin.units import canonical_unit, conversion
 
@@ -264,11 +271,12 @@ def _events(patient: Patient, population: Population) -> EventTable:
     )
 
 
-def _occasion_starts(patient: Patient, population: Population) -> list[float] | None:
+def _occasion_starts(
+    patient: Patient, population: Population
+) -> tuple[float, ...] | None:
     """Days on which the patient's cycles begin; `None` where all are alike.
 
-    A cycle begins with the first that is given in it, lymphodepletion or cells; one
-    that a patient lacks begins with the next one, and lasts no time.
+    A cycle begins with the first that is given in it, lymphodepletion or cells.
     """
     if not population.iov:
         return None
@@ -280,10 +288,7 @@ def _occasion_starts(patient: Patient, population: Population) -> list[float] | 
             f"patient {patient.id} has {most} cycles, and the population was made for "
             f"{population.occasions}; say occasions={most}"
         )
-    starts = np.full(population.occasions, np.inf)
-    for cycle, time_d in given:
-        starts[cycle - 1] = min(starts[cycle - 1], time_d)
-    return np.minimum.accumulate(starts[::-1])[::-1].tolist()
+    return cycle_starts(given, population.occasions)
 
 
 def _known(patients: list[Patient], population: Population) -> dict[str, Array]:

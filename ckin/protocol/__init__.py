@@ -19,6 +19,7 @@ from ckin.protocol.doses import PRODUCTS as PRODUCTS
 from ckin.protocol.doses import Dose as Dose
 from ckin.protocol.doses import InputWindow as InputWindow
 from ckin.protocol.events import EventTable as EventTable
+from ckin.protocol.events import cycle_starts as cycle_starts
 from ckin.protocol.events import event_table as event_table
 from ckin.protocol.events import pad_events as pad_events
 from ckin.protocol.events import stack_events as stack_events

@@ -24,7 +24,7 @@ from ckin.protocol.changing import (
 )
 from ckin.protocol.days import cells_text, day_of_time, runs, time_of_day
 from ckin.protocol.doses import PRODUCTS, Dose, InputWindow
-from ckin.protocol.events import EventTable, event_table
+from ckin.protocol.events import EventTable, cycle_starts, event_table
 from ckin.protocol.tki import TKI_INPUTS, Hold, Tki
 
 
@@ -120,8 +120,27 @@ class Protocol:
         own = [t for t in self.lymphodepletion_d if self.depletion_of(t) == cycle]
         return tuple(time_d + shift for time_d in own for shift in back)
 
-    def events(self, weight_kg: float, inputs: Mapping[str, float]) -> EventTable:
+    @property
+    def cycle_starts_d(self) -> tuple[float, ...]:
+        """When each cycle begins: day 1, or what is given in it before day 1."""
+        given = [(cycle, t) for cycle, t in enumerate(self.day1_d, start=1)]
+        given += [(dose.cycle, dose.time_d) for dose in self.doses]
+        given += [(self.depletion_of(t), t) for t in self.lymphodepletion_d]
+        return cycle_starts(given, self.cycles)
+
+    def events(
+        self,
+        weight_kg: float,
+        inputs: Mapping[str, float],
+        *,
+        by_cycle: bool = False,
+    ) -> EventTable:
         """Event table of a patient of `weight_kg`, for a model's `inputs`.
+
+        Args:
+            weight_kg: body weight, for doses per kg.
+            inputs: usual level of each.
+            by_cycle: it tells which cycle it is, for parameters that differ.
 
         Raises:
             InputError: a dose per kg, and a weight that is not a number above 0.
@@ -132,6 +151,7 @@ class Protocol:
             lymphodepletion_d=self.lymphodepletion_d,
             windows=self.windows,
             inputs=inputs,
+            occasion_starts_d=self.cycle_starts_d if by_cycle else None,
         )
 
     # Verbs

@@ -78,8 +78,10 @@ def event_table(
         resets_d: days on which the patient is as before the first event again, before
             anything given then. What is running in stops.
         products: columns of the table; doses of others are passed over.
-        occasion_starts_d: days on which occasions begin, increasing, the first of them
-            before or at the first event; `None` where there is one occasion.
+        occasion_starts_d: days on which occasions begin, not decreasing, the first of
+            them before or at the first event; infinity where one never comes; `None`
+            where there is one occasion. A later one is an event, be anything given or
+            not.
 
     Raises:
         ValueError: a window with a slope overlaps another of the same input.
@@ -102,7 +104,9 @@ def event_table(
     for window in windows:
         moments |= {window.start_d, window.stop_d}
     # A patient without any event still has a start to integrate from.
-    time_d = np.array(sorted(moments) or [0.0])
+    first_d = min(moments, default=0.0)
+    begun = [float(t) for t in occasion_starts_d or () if first_d < t < np.inf]
+    time_d = np.array(sorted({first_d, *moments, *begun}))
     row_of = {moment: row for row, moment in enumerate(time_d.tolist())}
     cells, rate = np.zeros((2, time_d.size, len(products)))
     column_of = {product: column for column, product in enumerate(products)}
@@ -126,6 +130,22 @@ def event_table(
         reset=np.isin(time_d, list(resets_d)).astype(float) if resets_d else None,
         occasion=_occasions(time_d, occasion_starts_d),
     )
+
+
+def cycle_starts(given: Iterable[tuple[int, float]], n: int) -> tuple[float, ...]:
+    """Days on which `n` cycles begin: each with the first that is given in it.
+
+    One in which nothing is given begins with the next, and lasts no time; after the
+    last that has anything, never (infinity).
+
+    Args:
+        given: cycle (from 1) and day of everything that is given.
+        n: number of cycles.
+    """
+    starts = np.full(n, np.inf)
+    for cycle, time_d in given:
+        starts[cycle - 1] = min(starts[cycle - 1], time_d)
+    return tuple(np.minimum.accumulate(starts[::-1])[::-1].tolist())
 
 
 def _occasions(

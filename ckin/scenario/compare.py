@@ -25,6 +25,7 @@ from ckin.cohort import FOLLOW_UP_DAYS, SAMPLE_DAYS, normals, visits_of
 from ckin.errors import InputError
 from ckin.metrics.rows import level_on
 from ckin.model import AbstractModel, name_of
+from ckin.population import Population
 from ckin.scenario.kept import Bands, Curves, InMemory, Streamed, Values
 from ckin.scenario.lanes import QUICK, Laid, Solver, lay, parameters_set, runs_in
 from ckin.scenario.outcomes import outcome_values
@@ -107,7 +108,13 @@ def run(
     ]
     if wrong:
         raise InputError("\n".join(wrong))
-    asked = _Asked.of(scenario, model)
+    cycles = max(arm.protocol.cycles for arm in scenario.arms)
+    if part.whole.iov and cycles > part.whole.occasions:
+        raise InputError(
+            f"an arm has {cycles} cycles, and these people have parameters of "
+            f"{part.whole.occasions}; draw them for this scenario (`find_people`)"
+        )
+    asked = _Asked.of(scenario, part.whole)
     shape = _shape(scenario, part, stream is not None)
     names = [arm.name for arm in scenario.arms]
     if stream is None:
@@ -196,13 +203,14 @@ class _Asked:
     laid: list[Laid]
 
     @staticmethod
-    def of(scenario: Scenario, model: AbstractModel) -> "_Asked":
+    def of(scenario: Scenario, whole: Population) -> "_Asked":
+        model, by_cycle = whole.model, bool(whole.iov)
         quantity = {o.name: quantity_of(model, o.of) for o in scenario.outcomes}
         units = {
             o.name: o.kind.unit.replace("level", model.units[quantity[o.name]])
             for o in scenario.outcomes
         }
-        laid = [lay(arm, model, scenario.follow_d) for arm in scenario.arms]
+        laid = [lay(arm, model, scenario.follow_d, by_cycle) for arm in scenario.arms]
         quantities = list(dict.fromkeys(quantity.values()))
         return _Asked(scenario, quantity, quantities, units, laid)
 

@@ -22,7 +22,15 @@ from ckin.population import GRID_ERROR, Population
 from ckin.protocol import InputWindow, Protocol, pad_events
 from ckin.scenario.people import People
 from ckin.scenario.scenario import Arm, Scenario
-from ckin.solve import Grid, base_of, make_grid, pad_grid, scaled, solve
+from ckin.solve import (
+    Grid,
+    make_grid,
+    occasions_at,
+    pad_grid,
+    quantities_of,
+    scaled,
+    solve,
+)
 from ckin.solve.grid import usual_pace
 from ckin.solve.moments import arriving
 
@@ -63,6 +71,7 @@ class Laid:
         time_d: days on which it is read, from the first infusion on.
         grid: steps at the usual pace, with these readings.
         quick: pace of its grid in units of the usual one.
+        by_cycle: its events tell the cycle, for parameters that differ.
     """
 
     arm: Arm
@@ -70,30 +79,33 @@ class Laid:
     time_d: Float[np.ndarray, " times"]
     grid: Grid
     quick: float = 1.0
+    by_cycle: bool = False
 
     def dosing(self, model: AbstractModel) -> Dosing:
         """What it gives, on a grid of this pace that holds the reading days."""
-        if self.quick == 1.0:
-            return dosing(model, self.plan, self.grid, LAID_KG)
-        events = arriving_of(model, self.plan)
-        pace = scaled(usual_pace(np.asarray(events.time_d)), self.quick)
-        before = np.zeros(self.time_d.shape, bool)
-        grid = make_grid(events, self.time_d, before, pace)
-        return dosing(model, self.plan, grid, LAID_KG)
+        grid = self.grid
+        if self.quick != 1.0:
+            events = arriving_of(model, self.plan, self.by_cycle)
+            pace = scaled(usual_pace(np.asarray(events.time_d)), self.quick)
+            before = np.zeros(self.time_d.shape, bool)
+            grid = make_grid(events, self.time_d, before, pace)
+        return dosing(model, self.plan, grid, LAID_KG, by_cycle=self.by_cycle)
 
 
-def arriving_of(model: AbstractModel, plan: Protocol):
+def arriving_of(model: AbstractModel, plan: Protocol, by_cycle: bool = False):
     """Events of a patient as a model sees them arrive, on the host."""
-    table = plan.events(LAID_KG, model.inputs)
+    table = plan.events(LAID_KG, model.inputs, by_cycle=by_cycle)
     one = jax.tree.map(lambda rows: np.asarray(rows)[None], table)
     return jax.tree.map(lambda rows: np.asarray(rows)[0], arriving(model, one))
 
 
-def lay(arm: Arm, model: AbstractModel, follow_d: float) -> Laid:
+def lay(
+    arm: Arm, model: AbstractModel, follow_d: float, by_cycle: bool = False
+) -> Laid:
     """An arm at the usual pace, read at every step of it and every day."""
     plan = until(arm.protocol, follow_d)
     first = plan.day1_d[0]
-    events = arriving_of(model, plan)
+    events = arriving_of(model, plan, by_cycle)
     days = [day1 + np.arange(0.0, follow_d - day1) for day1 in plan.day1_d]
     asked = np.unique(np.concatenate([*days, [follow_d]]))
     grid = make_grid(events, asked, np.zeros(asked.shape, bool))
@@ -105,7 +117,8 @@ def lay(arm: Arm, model: AbstractModel, follow_d: float) -> Laid:
     time_d = nodes[kept]
     # Readings are at nodes; steps at a time are the events there, and come after it.
     read_at = np.searchsorted(grid.start_d, time_d, side="left")
-    return Laid(arm, plan, time_d, dataclasses.replace(grid, read_at=read_at))
+    grid = dataclasses.replace(grid, read_at=read_at)
+    return Laid(arm, plan, time_d, grid, by_cycle=by_cycle)
 
 
 def until(plan: Protocol, follow_d: float) -> Protocol:
@@ -191,11 +204,13 @@ def _of_person(whole: Population, batch: _Batch, phi, weight_kg, quantities):
     """One person under one arm."""
     known = {name: weight_kg for name in weighed(whole.model)}
     set_by_arm = {name: jnp.asarray(value) for name, value in batch.values.items()}
-    model = base_of(whole.patient_model(phi, {**known, **set_by_arm}))
+    model = whole.patient_model(phi, {**known, **set_by_arm})
     events, grid = batch.dosing.at(weight_kg)
     grid = grid if whole.on_grid else None
-    trajectory = solve(model, events, batch.time_d, grid=grid)
-    found = jax.vmap(model.quantities)(trajectory.states)
+    time_d = jnp.asarray(batch.time_d)
+    trajectory = solve(model, events, time_d, grid=grid)
+    occasion = occasions_at(events, time_d, None) if whole.iov else None
+    found = quantities_of(model, trajectory.states, occasion)
     levels = jnp.stack([found[name] for name in quantities])
     # Steps too long for somebody show as cells below nothing, or beyond reason.
     least = -NEGATIVE_SHARE * jnp.max(levels, axis=1, keepdims=True)

@@ -22,13 +22,20 @@ from ckin.library import load_model
 from ckin.model import AbstractModel, name_of, parameters
 from ckin.population import Population, population
 from ckin.reopen import Reopened, reopen
+from ckin.scenario.newcomers import (
+    Spreads,
+    new_eta,
+    on_cycles,
+    told_of_fitted,
+    told_of_new,
+)
 from ckin.scenario.scenario import PeopleSpec, Scenario
 
 
 # Error SD of the natural log of a reading where no fit says: prior median of a fit.
 SIGMA = 0.5
 # What each key is for.
-FOR_PRIOR, FOR_PATIENT, FOR_WEIGHT, FOR_READING = range(4)
+FOR_PRIOR, FOR_PATIENT, FOR_WEIGHT, FOR_READING, FOR_CYCLE = range(5)
 LABELS = {
     "prior": "prior assumptions, no patient measured",
     "typical": "typical values of the model, no patient measured",
@@ -44,7 +51,8 @@ class People:
     Attributes:
         whole: the model, and which parameters differ.
         typical: φ of the typical patient of each draw.
-        phi: φ of every patient of every draw; of none where outcomes are on disk.
+        phi: φ of every patient of every draw, and what each cycle adds to it where
+            cycles differ; of none where outcomes are on disk.
         weight_kg: of each patient.
         sigma: error SD of a reading (of the natural log) in each draw.
         ids: of the patients.
@@ -59,7 +67,7 @@ class People:
 
     whole: Population
     typical: Float[np.ndarray, "draws estimated"]
-    phi: Float[np.ndarray, "draws kept estimated"]
+    phi: Float[np.ndarray, "draws kept phi"]
     weight_kg: Float[np.ndarray, " patients"]
     sigma: Float[np.ndarray, " draws"]
     ids: tuple[str, ...]
@@ -180,7 +188,8 @@ def _of_model(
         omega = np.array(whole.omega, dtype=float)[None]
     n = spec.patients if "between-patient" in spreads else 1
     assert isinstance(n, int)  # "fitted" is of a fit
-    return _new_patients(key, whole, typical, omega, n, spec, spreads, which)
+    around = Spreads(omega, np.zeros((len(omega), 0)))
+    return _new_patients(key, whole, typical, around, n, spec, spreads, which)
 
 
 def population_of(
@@ -246,33 +255,25 @@ def _new_patients(
     key: Array,
     whole: Population,
     typical: np.ndarray,
-    omega: np.ndarray,
+    around: Spreads,
     n: int,
     spec: PeopleSpec,
     spreads: tuple[str, ...],
     which: range | None,
 ) -> People:
     """The same virtual patients in every draw: these of `n`."""
-    if not whole.plain:
-        raise InputError(
-            "new patients of a fit with --correlate, --eta or --iov cannot be drawn "
-            'here yet; take the fitted ones (patients = "fitted")'
-        )
     some = range(n) if which is None else range(which.start, min(which.stop, n))
     index = jnp.arange(some.start, some.stop)
-    eta = np.zeros((len(some), len(whole.vary)))
+    eta = np.zeros((len(some), len(whole.eta_names)))
     weight = np.full(len(some), spec.weight_kg or WEIGHT_MEDIAN_KG)
     if "between-patient" in spreads:
-        own = jax.random.fold_in(key, FOR_PATIENT)
-        # A key for each parameter: one more that varies changes no other's numbers.
-        for at, name in enumerate(whole.vary):
-            its = jax.random.fold_in(own, zlib.crc32(name.encode()))
-            eta[:, at] = np.asarray(normals(its, index, ()))
+        eta = new_eta(jax.random.fold_in(key, FOR_PATIENT), whole, index)
         if spec.weight_kg is None:
             spread = np.asarray(normals(jax.random.fold_in(key, FOR_WEIGHT), index, ()))
             weight = WEIGHT_MEDIAN_KG * np.exp(WEIGHT_SD_LOG * spread)
-    phi = np.repeat(typical[:, None], len(some), axis=1)
-    phi[..., list(whole.vary_index)] += omega[:, None] * eta
+    phi = np.zeros((len(typical), len(some), whole.n_phi))
+    phi[..., : typical.shape[1]] = typical[:, None]
+    phi[..., list(whole.vary_index)] += around.deviations(whole, eta)
     moving = np.ptp(typical, axis=0) > 0
     return People(
         whole=whole,
@@ -307,15 +308,12 @@ def _of_fit(
     fit = reopen(spec.fit, spec.draws) if fit is None else fit
     if scenario.model is not None:
         _check_same_model(scenario.model, fit, spec)
-    whole = fit.population
+    whole, cycles = fit.population, max(arm.protocol.cycles for arm in scenario.arms)
     if whole.iov:
-        raise InputError(
-            f"{spec.fit}: {', '.join(whole.iov)} differ between cycles (--iov), and a "
-            "scenario gives cycles of its own; fit without --iov for it"
-        )
-    typical, omega = fit.typical, fit.omega
+        whole = dataclasses.replace(whole, occasions=cycles)
+    typical, around = fit.typical, Spreads.of(fit)
     if "parameters" not in spreads:
-        typical, omega = (np.median(x, axis=0, keepdims=True) for x in (typical, omega))
+        typical, around = np.median(typical, axis=0, keepdims=True), around.middle()
     key = jax.random.key(scenario.seed)
     known = {patient.id: patient for patient in fit.dataset.patients}
     if spec.patient is not None and spec.patient not in known:
@@ -324,15 +322,16 @@ def _of_fit(
             f"{did_you_mean(spec.patient, known)}{spec.fit} has {', '.join(known)}"
         )
     if spec.patient is not None or spec.patients == "fitted":
-        people = _fitted(fit, typical, spec, draws)
+        people = _fitted(key, fit, whole, typical, spec, draws)
     else:
         assert isinstance(spec.patients, int)
         n = spec.patients if "between-patient" in spreads else 1
-        people = _new_patients(key, whole, typical, omega, n, spec, spreads, which)
+        people = _new_patients(key, whole, typical, around, n, spec, spreads, which)
+        people = dataclasses.replace(people, notes=told_of_new(whole))
     people = _with_values(people, spec)
     synthetic = bool(fit.manifest["synthetic_data"])
     basis = f"the posterior of {fit.manifest['model']} in {spec.fit.name}"
-    notes = []
+    notes = list(people.notes)
     if not fit.manifest["converged"]:
         notes.append("THE FIT DID NOT CONVERGE: do not use these numbers")
     if whole.covariates:
@@ -355,14 +354,23 @@ def _check_same_model(name: str, fit: Reopened, spec: PeopleSpec) -> None:
         )
 
 
-def _fitted(fit: Reopened, typical: np.ndarray, spec: PeopleSpec, draws: int) -> People:
+def _fitted(
+    key: Array,
+    fit: Reopened,
+    whole: Population,
+    typical: np.ndarray,
+    spec: PeopleSpec,
+    draws: int,
+) -> People:
     """Patients of the fit by the draws of their own parameters."""
     ids = [patient.id for patient in fit.dataset.patients]
     rows = [ids.index(spec.patient)] if spec.patient is not None else range(len(ids))
     chosen = list(rows)
     phi = np.asarray(fit.phi)[:, chosen]
+    anew = jax.random.fold_in(key, FOR_CYCLE)
     if draws == 1:
-        phi = np.median(phi, axis=0, keepdims=True)
+        phi, anew = np.median(phi, axis=0, keepdims=True), None
+    phi = on_cycles(anew, fit, phi, chosen, whole.occasions)
     weight = [fit.dataset.patients[row].covariates.get("WT") for row in chosen]
     unknown = [ids[row] for row, w in zip(chosen, weight, strict=True) if w is None]
     if unknown and spec.weight_kg is None:
@@ -372,7 +380,7 @@ def _fitted(fit: Reopened, typical: np.ndarray, spec: PeopleSpec, draws: int) ->
         )
     kg = [spec.weight_kg if w is None else w for w in weight]
     return People(
-        whole=fit.population,
+        whole=whole,
         typical=typical,
         phi=phi,
         weight_kg=np.array(kg, dtype=float),
@@ -380,7 +388,8 @@ def _fitted(fit: Reopened, typical: np.ndarray, spec: PeopleSpec, draws: int) ->
         ids=tuple(ids[row] for row in chosen),
         basis="",
         uncertainty=(),
-        drawn=tuple(fit.population.estimate),
+        notes=told_of_fitted(fit, chosen, whole.occasions, anew is not None),
+        drawn=tuple(whole.estimate),
     )
 
 

@@ -30,7 +30,15 @@ import numpy as np
 from ckin._types import Array, ArrayLike, Scalar
 from ckin.model import AbstractModel
 from ckin.protocol import EventTable
-from ckin.solve import Grid, Solver, solve
+from ckin.solve import (
+    Changing,
+    Grid,
+    Patientlike,
+    Solver,
+    base_of,
+    occasions_at,
+    solve,
+)
 from ckin.solve.moments import as_the_model_sees
 from ckin.solve.walk import walk_grid_freely
 
@@ -135,8 +143,8 @@ class Last(Measure):
 
 
 def summing(
-    model: AbstractModel, measures: tuple[Measure, ...], begun: Any = None
-) -> AbstractModel:
+    model: Patientlike, measures: tuple[Measure, ...], begun: Any = None
+) -> Any:
     """The same model with one more state for each measure: what it adds up.
 
     Args:
@@ -144,6 +152,8 @@ def summing(
         measures: what to add up, from the first event on.
         begun: state of the model before the first event; its own when `None`.
     """
+    if isinstance(model, Changing):
+        return Changing(summing(model.base, measures, begun), model.values)
     values = {f.name: getattr(model, f.name) for f in dataclasses.fields(model)}
     return _summing(type(model), measures)(**values, begun=begun)
 
@@ -238,11 +248,12 @@ def stretched(events: EventTable, until_d: ArrayLike, steps: int = STEPS) -> Gri
         rate=held(events.rate),
         slope=slope,
         reset=once(events.reset),
+        occasion=held(events.occasion),
     )
 
 
 def follow(
-    model: AbstractModel,
+    model: Patientlike,
     events: EventTable,
     until_d: ArrayLike,
     measures: Mapping[str, Measure],
@@ -258,7 +269,8 @@ def follow(
     with the adaptive solver.
 
     Args:
-        model: of the patient; one that switches (`switch_times`) wants a `solver`.
+        model: of the patient; one that switches (`switch_times`) wants a `solver`, one
+            whose cycles differ (`Changing`) events that tell the cycle.
         events: what the patient is given; measures are added up from the first of
             them on.
         until_d: day on which the course ends.
@@ -269,26 +281,35 @@ def follow(
     """
     summed = summing(model, tuple(measures.values()), begun)
     if solver is None:
-        if model.switch_times():
+        base = base_of(summed)
+        if base.switch_times():
             raise ValueError(
-                f"{type(model).__name__} switches at times of its own, on which a grid "
-                "is not exact: give an adaptive solver"
+                f"{type(base_of(model)).__name__} switches at times of its own, on "
+                "which a grid is not exact: give an adaptive solver"
             )
-        grid = stretched(as_the_model_sees(summed, events), until_d, steps)
+        grid = stretched(as_the_model_sees(base, events), until_d, steps)
         states, ok = walk_grid_freely(summed, grid)
     else:
         course = solve(summed, events, jnp.asarray(until_d)[None], solver=solver)
         states, ok = course.states, course.ok
     end = jax.tree.map(lambda rows: rows[0], states)
-    readings, totals = summed.quantities(end), end[-len(measures) :]
+    last = last_model(summed, events, jnp.asarray(until_d))
+    readings, totals = last.quantities(end), end[-len(measures) :]
     return {
         name: measure.value(total, readings[measure.quantity])
         for (name, measure), total in zip(measures.items(), totals, strict=True)
     }, ok
 
 
+def last_model(model: Patientlike, events: EventTable, day_d: Array) -> AbstractModel:
+    """The model that holds just before a day: of its cycle, where cycles differ."""
+    if not isinstance(model, Changing):
+        return model
+    return model.at(occasions_at(events, day_d[None], None)[0])
+
+
 def from_day(
-    people: AbstractModel,
+    people: Patientlike,
     events: EventTable,
     day_d: float,
     solver: Solver | None = None,
@@ -308,7 +329,8 @@ def from_day(
     """
     n = jax.tree.leaves(eqx.filter(people, eqx.is_array))[0].shape[0]
     times = np.asarray(events.time_d)
-    late = bool(set(people.receives) & set(people.lags))
+    base = base_of(people)
+    late = bool(set(base.receives) & set(base.lags))
     if late or day_d <= times[0]:
         return None, events, jnp.ones(n, bool)
     begun, ok = _states_at(people, events, day_d, solver)
@@ -345,9 +367,9 @@ def _with_first(rows: Any, value: Any) -> np.ndarray:
 
 @eqx.filter_jit
 def _states_at(
-    people: AbstractModel, events: EventTable, day_d: float, solver: Solver | None
+    people: Patientlike, events: EventTable, day_d: float, solver: Solver | None
 ) -> tuple[Any, Array]:
-    def one(model: AbstractModel) -> tuple[Any, Array]:
+    def one(model: Patientlike) -> tuple[Any, Array]:
         course = solve(model, events, jnp.array([day_d]), solver=solver)
         return jax.tree.map(lambda rows: rows[0], course.states), course.ok
 

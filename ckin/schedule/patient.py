@@ -23,10 +23,10 @@ from ckin.inference.integrated import (
     systematic,
     weighted_draws,
 )
-from ckin.model import AbstractModel
 from ckin.population import Population, pack
 from ckin.population.hyper import patient_phi
 from ckin.schedule.people import people_of
+from ckin.solve import Patientlike
 
 
 # Normal draws that are weighted; a few times what is asked for.
@@ -44,7 +44,7 @@ class PatientDraws:
         ess: how many independent draws the weighted ones are worth.
     """
 
-    people: AbstractModel
+    people: Patientlike
     phi: Float[Array, "draws estimated"]
     mode: Float[Array, " estimated"]
     ess: float

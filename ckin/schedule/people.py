@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 
 from ckin._types import Array, Float
-from ckin.model import AbstractModel
 from ckin.population import Population
 from ckin.population.hyper import patient_phi
+from ckin.solve import Patientlike
 
 
-def prior_people(key: Array, population: Population, n: int) -> AbstractModel:
+def prior_people(key: Array, population: Population, n: int) -> Patientlike:
     """Patients of the prior: a typical value of its prior, and a patient around it.
 
     Both uncertainties are in every draw: what is not known of the parameters, and how
@@ -44,7 +44,7 @@ def people_of(
     population: Population,
     phi: Float[Array, "people estimated"],
     known: Mapping[str, Array] | None = None,
-) -> AbstractModel:
+) -> Patientlike:
     """Patients by their transformed parameters, such as draws of a posterior.
 
     Args:

@@ -16,7 +16,6 @@ import numpy as np
 
 from ckin._types import Array, Bool, Float, Scalar
 from ckin.errors import InputError
-from ckin.model import AbstractModel
 from ckin.protocol import EventTable
 from ckin.schedule.follow import (
     STEPS,
@@ -27,7 +26,16 @@ from ckin.schedule.follow import (
     summing,
 )
 from ckin.schedule.space import Space
-from ckin.solve import Solver, solve, with_doses
+from ckin.solve import (
+    Changing,
+    Patientlike,
+    Solver,
+    base_of,
+    occasions_at,
+    quantities_of,
+    solve,
+    with_doses,
+)
 
 
 # Schedules solved side by side.
@@ -92,7 +100,7 @@ class Question(eqx.Module):
 
     space: Space = eqx.field(static=True)
     goal: Goal = eqx.field(static=True)
-    people: AbstractModel
+    people: Patientlike
     begun: Any
     events: EventTable
     ok: Bool[Array, " people"]
@@ -108,7 +116,7 @@ class Question(eqx.Module):
 def question(
     space: Space,
     goal: Goal,
-    people: AbstractModel,
+    people: Patientlike,
     *,
     steps: int = STEPS,
     solver: Solver | None = None,
@@ -126,14 +134,15 @@ def question(
         InputError: a quantity that the model has not, a product that it does not
             receive, or an end before the last day that is open.
     """
+    model, by_cycle = base_of(people), isinstance(people, Changing)
     wanted = [m.quantity for m in goal.measures.values()]
     for name in (*wanted, *(cap.quantity for cap in goal.caps)):
-        if name not in people.units:
+        if name not in model.units:
             raise InputError(
-                f"no quantity {name!r}; there are {', '.join(people.units)}"
+                f"no quantity {name!r}; there are {', '.join(model.units)}"
             )
     for choice in space.choices:
-        if choice.product not in people.receives:
+        if choice.product not in model.receives:
             raise InputError(f"{choice}: the model does not receive {choice.product}")
         day1 = space.plan.day1_d[choice.cycle - 1]
         if day1 + choice.to_day - 1 >= goal.until_d:
@@ -141,7 +150,7 @@ def question(
                 f"{choice}: day {choice.to_day} is day {day1 + choice.to_day - 1:g} of "
                 f"the course, which is followed until day {goal.until_d:g}"
             )
-    table = space.base.events(space.weight_kg, people.inputs)
+    table = space.base.events(space.weight_kg, model.inputs, by_cycle=by_cycle)
     begun, events, ok = from_day(people, table, space.begins_d, None)
     events = jax.tree.map(jnp.asarray, events)
     return Question(space, goal, people, begun, events, ok, steps, solver)
@@ -170,7 +179,7 @@ def _worth_and_means(
     table = _table(asked, time_d, cells)
     caps = {f"cap {n}": _soft(cap) for n, cap in enumerate(asked.goal.caps)}
 
-    def one(model: AbstractModel, begun: Any) -> tuple[Array, dict, Array]:
+    def one(model: Patientlike, begun: Any) -> tuple[Array, dict, Array]:
         found, ok = follow(
             model,
             table,
@@ -299,10 +308,13 @@ def peaks(
     order = jnp.argsort(both)
     after = jnp.concatenate([jnp.zeros(n, bool), jnp.ones(doses.size, bool)])[order]
 
-    def one(model: AbstractModel, begun: Any):
+    def one(model: Patientlike, begun: Any):
         own = summing(model, (), begun)
         course = solve(own, table, both[order], after=after, solver=asked.solver)
-        readings = jax.vmap(own.quantities)(course.states)
+        occasion = None
+        if isinstance(own, Changing):
+            occasion = occasions_at(table, both[order], after)
+        readings = quantities_of(own, course.states, occasion)
         return {name: jnp.max(readings[name]) for name in quantities}, course.ok
 
     highest, ok = eqx.filter_vmap(one)(asked.people, asked.begun)

@@ -21,6 +21,8 @@ from ckin.solve.moments import with_doses as with_doses
 from ckin.solve.occasions import Changing as Changing
 from ckin.solve.occasions import Patientlike as Patientlike
 from ckin.solve.occasions import base_of as base_of
+from ckin.solve.occasions import occasions_at as occasions_at
+from ckin.solve.occasions import quantities_of as quantities_of
 from ckin.solve.pace import PACE_SOLVER as PACE_SOLVER
 from ckin.solve.pace import merged_pace as merged_pace
 from ckin.solve.pace import quickest as quickest

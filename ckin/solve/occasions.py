@@ -6,10 +6,12 @@ stays.
 """
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 
 from ckin._types import Array, ArrayLike, Float, Int
 from ckin.model import AbstractModel
+from ckin.protocol import EventTable
 
 
 class Changing(eqx.Module):
@@ -56,3 +58,37 @@ def at_occasion(model: Patientlike, occasion: Array | int | None) -> AbstractMod
 def base_of(model: Patientlike) -> AbstractModel:
     """The model whatever the occasion: for its equations, states and lags."""
     return model.base if isinstance(model, Changing) else model
+
+
+def occasions_at(
+    events: EventTable, time_d: Float[Array, " times"], after: Array | None
+) -> Int[Array, " times"]:
+    """Occasion of each sample: that of the last event before it, or at it if `after`.
+
+    Raises:
+        ValueError: events that tell no occasions.
+    """
+    if events.occasion is None:
+        raise ValueError("the event table tells no occasions")
+    early, late = (
+        jnp.searchsorted(jnp.asarray(events.time_d), time_d, side=side) - 1
+        for side in ("left", "right")
+    )
+    last = early if after is None else jnp.where(after, late, early)
+    return jnp.asarray(events.occasion)[jnp.maximum(last, 0)]
+
+
+def quantities_of(
+    model: Patientlike, states, occasion: Int[Array, " times"] | None = None
+) -> dict[str, Float[Array, " times"]]:
+    """Quantities of the model at each time, by name.
+
+    Args:
+        model: the patient's model.
+        states: at each time.
+        occasion: at each time, where the model changes between occasions.
+    """
+    if not isinstance(model, Changing):
+        return jax.vmap(model.quantities)(states)
+    assert occasion is not None
+    return jax.vmap(lambda y, o: model.at(o).quantities(y))(states, occasion)

@@ -184,3 +184,40 @@ metric = "AUC028"
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text("utf-8"))
     assert manifest["synthetic_data"] is True
     assert "posterior of linear" in manifest["basis"]
+
+
+@pytest.mark.slow
+def test_the_command_takes_a_fit_whose_cycles_differ(tmp_path):
+    data, fit = tmp_path / "virtual.csv", tmp_path / "fit"
+    same = ("--model", LINEAR)
+    plan = ("--protocol", "szcart01-two-cycles", "--n", 6, "--horizon", 90)
+    run("simulate", *same, *plan, "--out", data)
+    varied = ("--iov", "loss", "--eta", "student_t")
+    few = ("--method", "map", "--chains", 2, "--draws", 20)
+    run("fit", data, *same, *varied, *few, "--out", fit)
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        f"""
+name = "mine"
+title = "more cycles"
+model = "{LINEAR}"
+follow_d = 240
+[population]
+source = "fit"
+draws = 20
+patients = 30
+[arms.two]
+protocol = "szcart01-two-cycles"
+[arms.four]
+protocol = "szcart01-high"
+[outcomes.auc]
+metric = "AUC"
+""",
+        encoding="utf-8",
+    )
+    found = run("compare", file, "--fit", fit, "--out", tmp_path / "new")
+    assert "every cycle of a virtual patient is drawn anew" in found.output
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("patients = 30", 'patients = "fitted"'), "utf-8")
+    found = run("compare", file, "--fit", fit, "--out", tmp_path / "same")
+    assert "no patient had cycle" in " ".join(found.output.split())

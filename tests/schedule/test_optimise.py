@@ -1,13 +1,16 @@
 """The best schedule: where paper knows it, and beside every point of a lattice."""
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from linear import Decay
+from scipy.integrate import solve_ivp
 from toys import QPCR, Hunt, made
 
 from ckin.errors import InputError
@@ -235,3 +238,55 @@ def test_a_lattice_that_nobody_waits_for_is_refused(hunt):
     asked, _ = hunt
     with pytest.raises(InputError, match="fewer levels"):
         lattice(asked.space, np.linspace(0.0, 10.0, 200).tolist())
+
+
+KAPPA = np.array([[0.3, -0.4], [0.0, 0.2]])
+
+
+def by_hand(growth, ftc_d):
+    """Utility of a patient by scipy: the area from the first decision on is a state."""
+
+    def slopes(t, y, growth):
+        hunter, prey, _ = y
+        met = prey / (10.0 + prey)
+        return [(growth * met - 0.2) * hunter, -0.02 * hunter * prey, 10.0 * hunter]
+
+    given = {0.0: (3.0, 0.0), 8.0: (2.0, 0.0), ftc_d: (0.0, WEIGHT)}
+    stops = [*sorted(given), END_D]
+    y = np.array([1e-3, 100.0, 0.0])
+    for start, stop in itertools.pairwise(stops):
+        y = y + np.array([*given[start], 0.0])
+        y[2] = 0.0 if start <= 8.0 else y[2]
+        own = growth[int(start >= 8.0)]
+        y = solve_ivp(slopes, (start, stop), y, args=(own,), rtol=1e-10, atol=1e-12).y[
+            :, -1
+        ]
+    return np.log(10.0 * y[0]) + np.log(y[2])
+
+
+def cycles_apart(kappa):
+    """Two patients of a course of two cycles, FTC of the second one open."""
+    plan = Protocol(
+        "course",
+        (Dose(0.0, "CART", cells=3.0), Dose(8.0, "CART", cells=2.0, cycle=2)),
+    )
+    space = Space(plan, (Infusions("FTC", 2, to_day=8, most=10.0),), None, WEIGHT)
+    whole = population(made(Hunt), QPCR, iov=("growth",), occasions=2)
+    phi = np.concatenate([np.zeros((2, 1)), kappa], axis=1)
+    goal = Goal(
+        lambda found: jnp.log(found["last"]) + jnp.log(found["area"]),
+        {"last": Last("copies_per_ug"), "area": Area("copies_per_ug")},
+        END_D,
+    )
+    return space, goal, people_of(whole, jnp.asarray(phi))
+
+
+def test_a_cycle_of_its_own_parameters_is_followed_with_them():
+    space, goal, people = cycles_apart(KAPPA)
+    time_d = space.times(jnp.array([3.0]))
+    asked = question(space, goal, people, steps=80)
+    found, ok = eqx.filter_jit(worth)(asked, time_d, jnp.array([1.0]))
+    assert ok.all()
+    own = [by_hand(growth, float(time_d[0])) for growth in np.exp(KAPPA)]
+    # RK4 of 80 steps a piece; 2e-4 of a level.
+    assert float(found) == pytest.approx(np.mean(own), abs=2e-4)

@@ -1,8 +1,10 @@
 """Draws of one patient's posterior, beside the posterior that paper knows."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from toys import QPCR, Line, line_cohort, made
@@ -22,15 +24,17 @@ def whole():
     return population(made(Line), QPCR)
 
 
-def exact(whole, data):
+def exact(whole, data, hyper=None):
     """Mean and SD of (a, b): a straight line with normal errors and normal priors."""
     density = make_density(whole, pack(data, whole))
-    hyper = density.hyper(density.start)
+    hyper = density.hyper(density.start) if hyper is None else hyper
     (patient,) = data.patients
     time_d = np.array([s.time_d for s in patient.samples])
     value = np.log([s.value for s in patient.samples])
     design = np.stack([np.ones_like(time_d), time_d], axis=1)
-    prior = np.diag(1.0 / np.asarray(hyper.omega) ** 2)
+    mixing = np.eye(2) if hyper.mixing is None else np.asarray(hyper.mixing)
+    factor = np.asarray(hyper.omega)[:, None] * mixing
+    prior = np.linalg.inv(factor @ factor.T)
     precision = design.T @ design / float(hyper.sigma[0]) ** 2 + prior
     centre = np.asarray(hyper.centre[0])
     pull = design.T @ value / float(hyper.sigma[0]) ** 2 + prior @ centre
@@ -55,3 +59,17 @@ def test_a_straight_line_has_the_posterior_of_a_regression(whole, samples):
 def test_two_patients_are_refused(whole):
     with pytest.raises(InputError, match="2 patients, not one"):
         patient_draws(KEY, whole, line_cohort(2, [3]), 10)
+
+
+@pytest.mark.slow
+def test_a_correlated_patient_has_the_posterior_of_a_regression():
+    whole = population(made(Line), QPCR, correlate=[("a", "b")])
+    data = line_cohort(1, [2], seed=4)
+    density = make_density(whole, pack(data, whole))
+    mixing = np.linalg.cholesky(np.array([[1.0, -0.8], [-0.8, 1.0]]))
+    hyper = replace(density.hyper(density.start), mixing=jnp.asarray(mixing))
+    drawn = patient_draws(KEY, whole, data, N, hyper=hyper)
+    mean, sd = exact(whole, data, hyper)
+    phi = np.asarray(drawn.phi)
+    assert np.all(np.abs(phi.mean(axis=0) - mean) < 4 * sd / np.sqrt(N))
+    np.testing.assert_allclose(phi.std(axis=0), sd, rtol=0.15)
