@@ -169,6 +169,6 @@ def told_of_fitted(
     who = "no patient" if had.max() < lacking[0] else "not every patient"
     what = "drawn anew about the patient's own" if anew else "the patient's own"
     return (
-        f"{who} had cycle {runs(lacking)} in the fit; in a cycle that a patient has not "
-        f"had, {', '.join(fit.population.iov)}: {what}",
+        f"{who} had cycle {runs(lacking)} in the fit; in one that a patient has "
+        f"not had, {', '.join(fit.population.iov)}: {what}",
     )
