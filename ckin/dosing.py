@@ -4,6 +4,7 @@ One event table and one grid serve patients of every weight, and so one compiled
 does: doses per kg become cells inside it.
 """
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -11,8 +12,8 @@ import numpy as np
 
 from ckin._types import Array, ArrayLike
 from ckin.model import AbstractModel, parameters
-from ckin.protocol import EventTable, Protocol
-from ckin.solve import Grid, lagged
+from ckin.protocol import EventTable, Protocol, pad_events
+from ckin.solve import Grid, lagged, pad_grid
 
 
 class Dosing(eqx.Module):
@@ -96,3 +97,34 @@ def weighed(model: AbstractModel) -> list[str]:
     """Parameters that stand for body weight."""
     known = parameters(model)
     return [name for name, info in known.items() if info.column == "WT"]
+
+
+def with_rates(one: Dosing) -> Dosing:
+    """The same, with rates of nothing where it has none: as others that have some."""
+    if one.events.rate is not None:
+        return one
+    events, grid = one.events, one.grid
+    return Dosing(
+        events=dataclasses.replace(events, rate=np.zeros_like(events.cells)),
+        grid=dataclasses.replace(grid, rate=np.zeros_like(grid.cells)),
+        events_per_kg=[*one.events_per_kg, np.zeros_like(one.events_per_kg[0])],
+        grid_per_kg=[*one.grid_per_kg, np.zeros_like(one.grid_per_kg[0])],
+    )
+
+
+def held(rows: np.ndarray, size: int) -> np.ndarray:
+    """Rows with the last one repeated, up to `size`."""
+    return np.concatenate([rows, np.repeat(rows[-1:], size - rows.shape[0], axis=0)])
+
+
+def padded(one: Dosing, steps: int, events: int, times: int) -> Dosing:
+    """The same with empty steps and events, and its last reading repeated."""
+    n_steps, n_events = one.grid.start_d.shape[0], one.events.time_d.shape[0]
+    more = lambda rows, n: np.pad(rows, ((0, n), *((0, 0),) * (rows.ndim - 1)))
+    read_at = held(np.asarray(one.grid.read_at), times)
+    return Dosing(
+        events=pad_events(one.events, events),
+        grid=dataclasses.replace(pad_grid(one.grid, steps), read_at=read_at),
+        events_per_kg=[more(x, events - n_events) for x in one.events_per_kg],
+        grid_per_kg=[more(x, steps - n_steps) for x in one.grid_per_kg],
+    )

@@ -25,7 +25,7 @@ from ckin.protocol.changing import (
 from ckin.protocol.days import cells_text, day_of_time, runs, time_of_day
 from ckin.protocol.doses import PRODUCTS, Dose, InputWindow
 from ckin.protocol.events import EventTable, cycle_starts, event_table
-from ckin.protocol.tki import TKI_INPUTS, Hold, Tki
+from ckin.protocol.tki import Hold, Tki, windows_with
 
 
 # FTC dose levels of NCT03984968, cells/kg per infusion (ClinicalTrials.gov).
@@ -123,24 +123,17 @@ class Protocol:
     @property
     def cycle_starts_d(self) -> tuple[float, ...]:
         """When each cycle begins: day 1, or what is given in it before day 1."""
-        given = [(cycle, t) for cycle, t in enumerate(self.day1_d, start=1)]
+        given = list(enumerate(self.day1_d, start=1))
         given += [(dose.cycle, dose.time_d) for dose in self.doses]
         given += [(self.depletion_of(t), t) for t in self.lymphodepletion_d]
         return cycle_starts(given, self.cycles)
 
     def events(
-        self,
-        weight_kg: float,
-        inputs: Mapping[str, float],
-        *,
-        by_cycle: bool = False,
+        self, weight_kg: float, inputs: Mapping[str, float], by_cycle: bool = False
     ) -> EventTable:
         """Event table of a patient of `weight_kg`, for a model's `inputs`.
 
-        Args:
-            weight_kg: body weight, for doses per kg.
-            inputs: usual level of each.
-            by_cycle: it tells which cycle it is, for parameters that differ.
+        Its rows tell the cycle, for parameters that differ, if `by_cycle`.
 
         Raises:
             InputError: a dose per kg, and a weight that is not a number above 0.
@@ -378,7 +371,7 @@ class Protocol:
             doses=by_time(doses),
             lymphodepletion_d=tuple(depletions),
             day1_d=day1_d,
-            windows=self._windows(self.tki, day1_d),
+            windows=windows_with(self.tki, self.windows, day1_d),
         )
         told = f"{cycles} cycle{'s' if cycles > 1 else ''}{gap}"
         return course._changed(told, course.doses)
@@ -388,7 +381,7 @@ class Protocol:
         return dataclasses.replace(
             self,
             tki=tki,
-            windows=self._windows(tki, self.day1_d, keep_own=False),
+            windows=windows_with(tki, self.windows, self.day1_d, keep_own=False),
             changes=(*self.changes, f"TKI: {tki or 'none'}"),
         )
 
@@ -453,12 +446,3 @@ class Protocol:
                 f"{self.name} has no cycle {runs(strange)}; it has "
                 f"{runs(range(1, self.cycles + 1))}"
             )
-
-    def _windows(
-        self, tki: Tki | None, day1_d: Sequence[float], *, keep_own: bool = True
-    ) -> tuple[InputWindow, ...]:
-        """Windows of other inputs, on their days, and those of this TKI."""
-        if tki is None and keep_own:
-            return self.windows
-        others = tuple(w for w in self.windows if w.name not in TKI_INPUTS)
-        return others + (() if tki is None else tki.windows(day1_d))

@@ -118,3 +118,24 @@ class Tki:
             f"{told}, held from day {self.held.stop_day} until day "
             f"{self.held.resume_day} of {where}"
         )
+
+
+def windows_with(
+    tki: Tki | None,
+    windows: Sequence[InputWindow],
+    day1_d: Sequence[float],
+    *,
+    keep_own: bool = True,
+) -> tuple[InputWindow, ...]:
+    """Windows of other inputs, on their days, and those of a TKI.
+
+    Args:
+        tki: which; `None`: without one, or with what `windows` has if `keep_own`.
+        windows: of all inputs.
+        day1_d: day 1 of each cycle.
+        keep_own: of a protocol that says windows and no TKI.
+    """
+    if tki is None and keep_own:
+        return tuple(windows)
+    others = tuple(w for w in windows if w.name not in TKI_INPUTS)
+    return others + (() if tki is None else tki.windows(day1_d))

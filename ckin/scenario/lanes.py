@@ -16,17 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from ckin._types import Array, Float
-from ckin.dosing import Dosing, dosing, weighed
+from ckin.dosing import Dosing, dosing, held, padded, weighed, with_rates
 from ckin.model import AbstractModel
 from ckin.population import GRID_ERROR, Population
-from ckin.protocol import InputWindow, Protocol, pad_events
+from ckin.protocol import InputWindow, Protocol
 from ckin.scenario.people import People
 from ckin.scenario.scenario import Arm, Scenario
 from ckin.solve import (
     Grid,
     make_grid,
     occasions_at,
-    pad_grid,
     quantities_of,
     scaled,
     solve,
@@ -349,7 +348,7 @@ class Solver:
         name = (laid.arm.name, laid.quick)
         if name not in self._laid:
             own = laid.dosing(self._whole.model)
-            self._laid[name] = _alike(own, self._runs)
+            self._laid[name] = with_rates(own) if self._runs else own
         return self._laid[name]
 
     def _steps(self, laid: Sequence[Laid]) -> int:
@@ -369,9 +368,9 @@ class Solver:
         events = -(-events // EVENT_BUCKET) * EVENT_BUCKET
         each = [
             _Batch(
-                dosing=_padded(one, steps, events, times),
+                dosing=padded(one, steps, events, times),
                 values={n: np.asarray(v) for n, v in self._values(laid).items()},
-                time_d=_held(laid.time_d, times),
+                time_d=held(laid.time_d, times),
             )
             for one, laid in zip(made, chunk, strict=True)
         ]
@@ -394,36 +393,6 @@ def parameters_set(scenario: Scenario, people: People) -> list[str]:
     """Parameters that any arm sets and that are the same for everyone."""
     found = {name for arm in scenario.arms for name in people.fixed(arm.values)}
     return sorted(found)
-
-
-def _alike(one: Dosing, runs: bool) -> Dosing:
-    """The same, with rates of nothing where other arms have rates."""
-    if not runs or one.events.rate is not None:
-        return one
-    events, grid = one.events, one.grid
-    return Dosing(
-        events=dataclasses.replace(events, rate=np.zeros_like(events.cells)),
-        grid=dataclasses.replace(grid, rate=np.zeros_like(grid.cells)),
-        events_per_kg=[*one.events_per_kg, np.zeros_like(one.events_per_kg[0])],
-        grid_per_kg=[*one.grid_per_kg, np.zeros_like(one.grid_per_kg[0])],
-    )
-
-
-def _held(rows: np.ndarray, size: int) -> np.ndarray:
-    return np.concatenate([rows, np.repeat(rows[-1:], size - rows.shape[0], axis=0)])
-
-
-def _padded(one: Dosing, steps: int, events: int, times: int) -> Dosing:
-    """The same with empty steps and events, and its last reading repeated."""
-    n_steps, n_events = one.grid.start_d.shape[0], one.events.time_d.shape[0]
-    more = lambda rows, n: np.pad(rows, ((0, n), *((0, 0),) * (rows.ndim - 1)))
-    read_at = _held(np.asarray(one.grid.read_at), times)
-    return Dosing(
-        events=pad_events(one.events, events),
-        grid=dataclasses.replace(pad_grid(one.grid, steps), read_at=read_at),
-        events_per_kg=[more(x, events - n_events) for x in one.events_per_kg],
-        grid_per_kg=[more(x, steps - n_steps) for x in one.grid_per_kg],
-    )
 
 
 def _gaps(coarse: np.ndarray, fine: np.ndarray) -> np.ndarray:
