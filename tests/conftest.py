@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # it is imported, in subprocesses too. Programs with run-time checks (every diffrax
 # solve) are kept only under EQX_ON_ERROR=nan, which turns the checks into NaN.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402

@@ -15,9 +15,14 @@ from numpyro import handlers
 from numpyro.distributions import biject_to
 from numpyro.infer.util import potential_energy
 
-from ckin._types import Array, Float
+from ckin._types import Array, ArrayLike, Float
 from ckin.errors import InputError
-from ckin.population import Packed, Population, population_model
+from ckin.population import (
+    Packed,
+    Population,
+    patient_log_likelihoods,
+    population_model,
+)
 from ckin.population.hyper import (
     Hyper,
     block_site,
@@ -66,21 +71,24 @@ class Density(eqx.Module):
         self, u: Float[Array, " hyper"], eta: Float[Array, "patients varying"]
     ) -> Float[Array, ""]:
         """Log posterior up to a constant; -inf where a patient cannot be solved."""
-        return self._log_density(u, eta, likelihood=True)
+        hyper = self.hyper(u)
+        phi = patient_phi(self.population, hyper.centre, hyper.spread, eta)
+        each = patient_log_likelihoods(
+            self.population, self.data, phi, hyper.sigma, self.solver
+        )
+        return _never_nan(self._log_prior(u, eta) + jnp.sum(each))
 
     def log_prior(self, u: Float[Array, " hyper"]) -> Float[Array, ""]:
         """Log prior of the population parameters, up to a constant."""
-        return self._log_density(u, jnp.zeros(self.eta_shape), likelihood=False)
+        return _never_nan(self._log_prior(u, jnp.zeros(self.eta_shape)))
 
-    def _log_density(self, u, eta, *, likelihood):
-        sites = self._unconstrained(u)
-        value = -potential_energy(
+    def _log_prior(self, u, eta):
+        return -potential_energy(
             population_model,
             (self.population, self.data),
-            {"solver": self.solver, "likelihood": likelihood},
-            {**sites, "eta": eta},
+            {"likelihood": False},
+            {**self._unconstrained(u), "eta": eta},
         )
-        return jnp.where(jnp.isnan(value), -jnp.inf, value)
 
     def _unconstrained(self, u: Array) -> dict[str, Array]:
         """Coordinates by site."""
@@ -127,6 +135,10 @@ class Density(eqx.Module):
         """φ of every patient."""
         hyper = self.hyper(u)
         return patient_phi(self.population, hyper.centre, hyper.spread, eta)
+
+
+def _never_nan(value: ArrayLike) -> Array:
+    return jnp.where(jnp.isnan(value), -jnp.inf, value)
 
 
 def _sites(population: Population, data: Packed) -> dict:

@@ -41,7 +41,7 @@ from ckin.inference.gridding import (
 from ckin.inference.identity import identity
 from ckin.inference.laplace import PopulationLaplace, fit_laplace
 from ckin.inference.results import Fit
-from ckin.population import GRID_ERROR, GridReport, Population, pack
+from ckin.population import GRID_ERROR, GridReport, Population, laid_on, pack
 from ckin.solve import Grid, Solver
 
 
@@ -147,9 +147,8 @@ def fit(
         "start", _Start, partial(_start, density, keys, grid_error, report)
     )
     laplace, grid = start.laplace, start.grid_report
-    density = eqx.tree_at(
-        lambda d: d.data.grid, density, jax.tree.map(jnp.asarray, start.grid)
-    )
+    laid = laid_on(population, density.data, jax.tree.map(jnp.asarray, start.grid))
+    density = eqx.tree_at(lambda d: d.data, density, laid)
     geometry = first_geometry(laplace)
     sample_key = keys[1]
     started = time.perf_counter()

@@ -34,6 +34,7 @@ from ckin.population import (
     log_readings,
     reading_log_likelihoods,
 )
+from ckin.population import patient_log_likelihoods as of_patients
 from ckin.population.hyper import patient_phi
 from ckin.population.wells import change_by_curves, wells_assay
 
@@ -98,13 +99,7 @@ def patient_log_likelihoods(
     sigma: Float[Array, "*#patients errors"],
 ) -> Float[Array, " patients"]:
     """Log likelihood of each patient; -inf with zero gradient if it is not solved."""
-    data = completed(density.population, density.data, phi, sigma)
-    prediction, solved = log_readings(density.population, phi, data, density.solver)
-    each = reading_log_likelihoods(
-        density.population, prediction, data, by_sample(sigma, data.which)
-    )
-    total = jnp.sum(each, axis=1)
-    return jnp.where(solved, total, -jnp.inf)
+    return of_patients(density.population, density.data, phi, sigma, density.solver)
 
 
 def log_posteriors(density: Density, hyper: Hyper, eta: Array) -> Array:

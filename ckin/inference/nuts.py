@@ -12,6 +12,7 @@ those before says where in warm-up or sampling it is.
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, cast
 
 import blackjax
@@ -119,6 +120,8 @@ def _advance(
     """
     n_chains, dimensions = chains[0].position.shape
 
+    # Traced once: a sampler asks for it in four places.
+    @partial(jax.jit, inline=True)
     def log_density(position):
         return geometry.log_density(density, position)
 
@@ -179,10 +182,11 @@ def _placed(
 ) -> tuple:
     """Chains at these positions, with the step size to be found anew.
 
-    They lie on the devices as `_advance` leaves them, which is compiled once then.
+    They lie on the devices as `_advance` leaves them: both are compiled once then.
     """
-    state, averaging = _begun(density, geometry, positions, step_size)
     each, whole = _shardings(positions.shape[0])
+    positions = jax.device_put(positions, each)
+    state, averaging = _begun(density, geometry, positions, step_size)
     return jax.device_put(state, each), jax.device_put(averaging, whole)
 
 

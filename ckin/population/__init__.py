@@ -2,12 +2,16 @@
 
 `Population` says which parameters are estimated, which vary between patients and
 which depend on covariates. `pack` turns a data set into padded arrays. The NumPyro
-model `population_model` joins the two; every engine takes its density from there.
+model `population_model` joins the two and is the prior of every engine;
+`patient_log_likelihoods` is the likelihood of every engine, the same as the model's.
 """
 
 from ckin.population.build import population as population
 from ckin.population.effects import CovariateEffect as CovariateEffect
 from ckin.population.effects import effect as effect
+from ckin.population.likelihood import (
+    patient_log_likelihoods as patient_log_likelihoods,
+)
 from ckin.population.model import CensoredReading as CensoredReading
 from ckin.population.model import additive_parts as additive_parts
 from ckin.population.model import by_sample as by_sample
@@ -22,6 +26,7 @@ from ckin.population.pack import PackError as PackError
 from ckin.population.pack import pack as pack
 from ckin.population.refine import GRID_ERROR as GRID_ERROR
 from ckin.population.refine import GridReport as GridReport
+from ckin.population.refine import laid_on as laid_on
 from ckin.population.refine import refined as refined
 from ckin.population.specification import ETAS as ETAS
 from ckin.population.specification import Population as Population

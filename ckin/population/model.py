@@ -9,6 +9,7 @@ parameters, standard normal) and each assay itself (natural log of its readings,
 where the sample is another's). Wells of plates add the curves (`population.wells`).
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -22,6 +23,7 @@ from numpyro.distributions import constraints
 
 from ckin._types import Array, ArrayLike, Bool, Float, Int
 from ckin.assay import NOT_COUNTED, Assay, Sampled
+from ckin.population.groups import in_groups
 from ckin.population.hyper import hyper_of, patient_phi, sample_hyper
 from ckin.population.pack import Packed
 from ckin.population.specification import Population
@@ -96,9 +98,19 @@ def log_readings(
             return _guarded(phi, whole)
         return _patient_readings(phi, whole)
 
-    return jax.vmap(each)(
-        phi, data.known, data.events, data.grid, data.time_d, data.after, data.which
-    )
+    def side_by_side(rows, until):
+        until = data.grid.until if until is None else until
+
+        def one(phi, known, events, grid, *samples):
+            grid = dataclasses.replace(grid, until=until)
+            return each(phi, known, events, grid, *samples)
+
+        return jax.vmap(one)(*rows)
+
+    grid = dataclasses.replace(data.grid, until=None)
+    rows = (phi, data.known, data.events, grid, data.time_d, data.after, data.which)
+    size = data.together if population.on_grid and backward else 0
+    return in_groups(side_by_side, size, data.grid.read_at, rows)
 
 
 def predicted(

@@ -55,6 +55,8 @@ class Packed(eqx.Module):
         known: parameters read from the data (weight), name to shape (patients,).
         covariates: what each β multiplies, shape (patients, effects).
         standards: of the plates whose wells the samples have; `None` without wells.
+        together: so many patients are walked over the grid side by side, those of the
+            most steps first; all at once where it is 0.
     """
 
     ids: tuple[str, ...] = eqx.field(static=True)
@@ -70,6 +72,7 @@ class Packed(eqx.Module):
     known: dict[str, Float[Array, " patients"]]
     covariates: Float[Array, "patients effects"]
     standards: Standards | None = None
+    together: int = eqx.field(static=True, default=0)
 
     @property
     def n_patients(self) -> int:
@@ -127,6 +130,7 @@ def pack(dataset: Dataset, population: Population) -> Packed:
         covariates=jnp.asarray(_covariates(patients, population)),
         sampled=sampled,
         standards=standards,
+        together=0,
         **columns,
     )
 

@@ -8,6 +8,7 @@ patient gets a quicker pace, until all are below it. Last, steps that would be
 unstable for patients further out are made shorter, however right they are.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import equinox as eqx
@@ -17,6 +18,8 @@ import numpy as np
 from jax import lax
 
 from ckin._types import Array, Float
+from ckin.model import states
+from ckin.population.groups import share_of_padding, size_of_groups
 from ckin.population.model import log_readings
 from ckin.population.pack import Packed
 from ckin.population.specification import Population
@@ -62,7 +65,7 @@ class GridReport(NamedTuple):
 
     Attributes:
         steps: of the longest patient.
-        padded: share of the steps of all patients that are padding.
+        padded: share of the steps that are walked which are padding.
         error: estimated largest error of a reading, log10.
         rounds: grids tried.
     """
@@ -115,11 +118,18 @@ def refined(
         largest = error.max(axis=0)[again]
         factor[again] *= np.clip((largest / target) ** 0.25 * 1.1, 1.25, 4.0)
     if wide is not None:
-        paces = _stable(population, _on(data, fine), paces, wide)
+        finer = dataclasses.replace(data, grid=_bucketed(fine))
+        paces = _stable(population, finer, paces, wide)
         coarse = _laid(population, data, paces)
-    n_steps = coarse.start_d.shape[1]
-    share = 1.0 - float(np.mean(np.asarray(coarse.length_d) > 0.0))
-    return _on(data, coarse), GridReport(n_steps, share, worst, rounds)
+    laid = laid_on(population, data, _bucketed(coarse))
+    share = share_of_padding(coarse.read_at, laid.together)
+    return laid, GridReport(coarse.start_d.shape[1], share, worst, rounds)
+
+
+def laid_on(population: Population, data: Packed, grid: Grid) -> Packed:
+    """The cohort on this grid, in groups that it is walked in best."""
+    together = size_of_groups(grid.read_at, len(states(population.model)))
+    return dataclasses.replace(data, grid=grid, together=together)
 
 
 def _laid(population: Population, data: Packed, paces: list[Pace]) -> Grid:
@@ -218,10 +228,8 @@ def _step_times(population: Population, data: Packed, phi: Array, tolerance: Arr
     return lax.map(lambda draw: each(draw, data.known, data.events, until), phi)
 
 
-def _on(data: Packed, grid: Grid) -> Packed:
-    """The cohort on this grid, padded to a bucket."""
-    n_steps = -(-grid.start_d.shape[1] // BUCKET) * BUCKET
-    return eqx.tree_at(lambda d: d.grid, data, _padded(grid, n_steps))
+def _bucketed(grid: Grid) -> Grid:
+    return _padded(grid, -(-grid.start_d.shape[1] // BUCKET) * BUCKET)
 
 
 def _padded(grid: Grid, n_steps: int) -> Grid:

@@ -97,6 +97,8 @@ class Grid(eqx.Module):
         slope: change of the levels per day during it, (steps, inputs), or `None`.
         reset: 1.0 where the state is as before the first event at its start, or `None`.
         occasion: which set of parameters holds during it, from 0, or `None`.
+        until: number of steps that are walked, the same for the whole batch; all of
+            them where it is `None`.
     """
 
     start_d: Float[Array | np.ndarray, "*batch steps"]
@@ -112,6 +114,7 @@ class Grid(eqx.Module):
     slope: Float[Array | np.ndarray, "*batch steps inputs"] | None = None
     reset: Float[Array | np.ndarray, "*batch steps"] | None = None
     occasion: Int[Array | np.ndarray, "*batch steps"] | None = None
+    until: Int[Array, ""] | None = None
 
 
 def make_grid(

@@ -110,7 +110,7 @@ def _(residuals, cotangents, perturbed, model, grid):
 
     def back(carry, row):
         w_bar, model_bar = carry
-        before, read_bar, given = row
+        before, read_bar, (_, given) = row
         _, pull = jax.vjp(
             lambda varying, w: _advanced(eqx.combine(varying, fixed), w, given, grid),
             varying,
@@ -119,9 +119,17 @@ def _(residuals, cotangents, perturbed, model, grid):
         by_model, by_w = pull(w_bar)
         return (_sum(by_w, read_bar), _sum(model_bar, by_model)), None
 
+    def passed(carry, row):
+        # What is read after the last step that is walked is read of the next row.
+        w_bar, model_bar = carry
+        return (_sum(w_bar, row[1]), model_bar), None
+
     nothing = jax.tree.map(jnp.zeros_like, varying)
     (w0_bar, model_bar), _ = lax.scan(
-        back, (last, nothing), (path, on_path, _rows(grid)), reverse=True
+        _until(grid, lambda row: row[2][0], back, passed),
+        (last, nothing),
+        (path, on_path, _rows(grid)),
+        reverse=True,
     )
     _, pull = jax.vjp(lambda varying: first_state(eqx.combine(varying, fixed)), varying)
     (by_start,) = pull(w0_bar)
@@ -154,10 +162,11 @@ def _forward(
 
     def step(carry, row):
         w, finite = carry
-        after = _advanced(model, w, row, grid, solver)
+        after = _advanced(model, w, row[1], grid, solver)
         # A sum is finite if everything in it is, and one test is cheaper than many.
         return (after, finite & jnp.isfinite(sum(after))), w
 
+    step = _until(grid, lambda row: row[0], step, lambda carry, _: (carry, carry[0]))
     w0 = first_state(model)
     start = (w0, jnp.isfinite(sum(w0)))
     (end, finite), path = lax.scan(step, start, _rows(grid))
@@ -171,8 +180,21 @@ def _forward(
     return jax.tree.map(read, path, end, w0), finite, path
 
 
-def _rows(grid: Grid) -> tuple[Array, Given]:
-    return jnp.asarray(grid.length_d), rows_of(grid)
+def _rows(grid: Grid) -> tuple[Array, tuple[Array, Given]]:
+    """Of each step its number, and its length and what is given at its start."""
+    length_d = jnp.asarray(grid.length_d)
+    return jnp.arange(length_d.shape[0]), (length_d, rows_of(grid))
+
+
+def _until(grid: Grid, number: Callable, step: Callable, passed: Callable) -> Callable:
+    """`step` of a scan as far as `grid.until`, and `passed` beyond.
+
+    `number` is the number of the step, from its row.
+    """
+    until = grid.until
+    if until is None:
+        return step
+    return lambda carry, row: lax.cond(number(row) < until, step, passed, carry, row)
 
 
 def _advanced(

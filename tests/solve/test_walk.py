@@ -38,7 +38,7 @@ def plain_walk(model, grid):
     """The same steps, differentiated by JAX."""
 
     def step(w, row):
-        after = _advanced(model, w, row, grid)
+        after = _advanced(model, w, row[1], grid)
         return after, after
 
     w0 = first_state(model)
