@@ -1,6 +1,7 @@
 """Patients walked in groups: the same numbers, and less waiting."""
 
 import dataclasses
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -70,7 +71,7 @@ def chains(density, u, eta):
 
 
 # The same operations on other vectors: a rounding error here and there.
-CLOSE = {"rtol": 1e-11, "atol": 1e-11}
+same = partial(np.testing.assert_allclose, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("size", [2, 4])
@@ -78,10 +79,10 @@ def test_groups_change_no_number(size):
     assert not len(LAST_D) % size == 0, "the last group is filled up"
     value, slopes = value_and_slopes(DENSITY, U, ETA)
     again, others = value_and_slopes(side_by_side(size), U, ETA)
-    np.testing.assert_allclose(again, value, **CLOSE)
+    same(again, value)
     assert jnp.abs(slopes[1]).min() > 1e-4
     for one, other in zip(slopes, others, strict=True):
-        np.testing.assert_allclose(other, one, **CLOSE)
+        same(other, one)
 
 
 def test_chains_in_groups_are_those_one_by_one():
@@ -89,7 +90,7 @@ def test_chains_in_groups_are_those_one_by_one():
     u, eta = jnp.stack([U, U - 0.3]), jnp.stack([ETA, 0.5 * ETA])
     both = chains(grouped, u, eta)
     single = [value_and_slopes(DENSITY, *one)[0] for one in zip(u, eta, strict=True)]
-    np.testing.assert_allclose(both, single, **CLOSE)
+    same(both, single)
 
 
 def test_one_who_is_not_solved_leaves_the_others_of_the_group_alone():
@@ -98,10 +99,10 @@ def test_one_who_is_not_solved_leaves_the_others_of_the_group_alone():
     expected, own = each(DENSITY, U, ETA)
     assert np.isneginf(found[2])
     others = np.arange(len(LAST_D)) != 2
-    np.testing.assert_allclose(found[others], expected[others], **CLOSE)
+    same(found[others], expected[others])
     for one, other in zip(own, slopes, strict=True):
         assert (other[2] == 0.0).all()
-        np.testing.assert_allclose(other[others], one[others], **CLOSE)
+        same(other[others], one[others])
 
 
 def test_the_density_is_that_of_the_numpyro_model():
