@@ -7,15 +7,15 @@ fields convert it.
 
 from typing import TYPE_CHECKING, Any
 
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 
 if TYPE_CHECKING:
     Scalar = Any
     ArrayLike = Any
 else:
-    from jaxtyping import ArrayLike, Shaped
+    from jaxtyping import ArrayLike
 
     Scalar = Shaped[ArrayLike, ""]
 
-__all__ = ["Array", "ArrayLike", "Bool", "Float", "Int", "Scalar"]
+__all__ = ["Array", "ArrayLike", "Bool", "Float", "Int", "Scalar", "Shaped"]

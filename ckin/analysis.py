@@ -25,7 +25,7 @@ from ckin.inference import (
 )
 from ckin.library import load_model
 from ckin.model import AbstractModel, name_of
-from ckin.population import Population, effect, population
+from ckin.population import CARRIES, Population, effect, population
 from ckin.units import canonical_unit, conversion
 from ckin.writing import writing
 
@@ -71,6 +71,8 @@ class Analysis:
         estimate: parameters to estimate; empty for the model's own choice.
         vary: parameters that vary between patients; empty likewise.
         covariates: effects as texts (`ckin.population.effect`).
+        carry: since when a covariate that changes has a value: "forward", since its
+            row, or "backward", since the row before.
         correlate: groups of parameters that are correlated, each with commas.
         eta: how patients are distributed, one of `ckin.population.ETAS`.
         screen: a horseshoe prior for the covariate effects.
@@ -97,6 +99,7 @@ class Analysis:
     estimate: tuple[str, ...] = ()
     vary: tuple[str, ...] = ()
     covariates: tuple[str, ...] = ()
+    carry: str = "forward"
     correlate: tuple[str, ...] = ()
     eta: str = "normal"
     screen: bool = False
@@ -121,6 +124,11 @@ def build_population(analysis: Analysis, dataset: Dataset) -> Population:
             "--screen is a prior, and maximum likelihood has none: take --method nuts "
             "or map"
         )
+    if analysis.carry not in CARRIES:
+        raise InputError(
+            f"--carry {analysis.carry}: {did_you_mean(analysis.carry, CARRIES)}choose "
+            f"{', '.join(CARRIES)}"
+        )
     if analysis.target not in ("car", "backbone"):
         raise InputError(f"--target {analysis.target}: choose car or backbone")
     if not 0 < analysis.grid_error < np.inf:
@@ -134,7 +142,10 @@ def build_population(analysis: Analysis, dataset: Dataset) -> Population:
         _assays(analysis, model, dataset),
         estimate=analysis.estimate or None,
         vary=analysis.vary or None,
-        covariates=[effect(text, dataset.patients) for text in analysis.covariates],
+        covariates=[
+            effect(text, dataset.patients, analysis.carry)
+            for text in analysis.covariates
+        ],
         omega=_spreads(model, analysis.omega_reading),
         correlate=[_names(group) for group in analysis.correlate],
         eta=analysis.eta,

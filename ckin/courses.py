@@ -267,6 +267,12 @@ def _levels(patients: Iterable[Patient], by: str | None) -> dict[str, str]:
     name = known[by.casefold()]
     levels = {}
     for patient in patients:
+        for change in patient.changes.get(name, ())[:1]:
+            raise InputError(
+                f"--by {by}: it changes within patient {patient.id} (row "
+                f"{change.row}), so that it makes no groups; give a covariate that "
+                "stays"
+            )
         value = patient.covariates.get(name)
         shown = f"{value:g}" if isinstance(value, float | int) else value
         levels[patient.id] = f"no {name}" if shown is None else f"{name} {shown}"

@@ -93,6 +93,13 @@ def fit(
             "~linear(COLUMN) or ~COLUMN=LEVEL; centred at the median. Repeatable."
         ),
     ] = [],
+    carry: Annotated[
+        str,
+        typer.Option(
+            help="A covariate that changes has its value since its row (forward), or "
+            "since the row before (backward, as NONMEM has it)."
+        ),
+    ] = "forward",
     screen: Annotated[
         bool, typer.Option(help="Horseshoe prior: few of the covariates act.")
     ] = False,
@@ -178,6 +185,7 @@ def fit(
             estimate=tuple(estimate),
             vary=tuple(vary),
             covariates=tuple(covariate),
+            carry=carry,
             screen=screen,
             correlate=tuple(correlate),
             eta=eta,

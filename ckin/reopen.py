@@ -167,12 +167,13 @@ def reopen(folder: Path, draws: int) -> Reopened:
         omega_iov = _drawn(posterior, [f"omega_iov_{name}" for name in population.iov])
         added = _between_cycles(posterior, population, omega_iov, list(held.data.ids))
         mixing = correlations(posterior, population)
+        shared = _changing(posterior, population, len(held.data.ids))
         sigma = _drawn(posterior, [f"sigma_{population.assays[0].name}"])
     rows = _rows(len(each), draws)
     phi, centre = (
         np.asarray(population.to_phi(jnp.asarray(x[rows]))) for x in (each, typical)
     )
-    phi = np.concatenate([phi, added[rows]], axis=-1)
+    phi = np.concatenate([phi, added[rows], shared[rows]], axis=-1)
     data = _on_grid(held, jnp.asarray(phi[_rows(len(phi), GRID_DRAWS)]))
     return Reopened(
         held.dataset,
@@ -271,6 +272,13 @@ def correlations(posterior: xr.Dataset, population: Population) -> np.ndarray | 
         matrix[:, at[rows], at[columns]] = each
         matrix[:, at[columns], at[rows]] = each
     return np.linalg.cholesky(matrix)
+
+
+def _changing(posterior: xr.Dataset, population: Population, n: int) -> np.ndarray:
+    """Draws of β of covariates that change as φ has them: (draws, patients, β)."""
+    beta = _drawn(posterior, [effect.name for effect in population.changing])
+    scale = np.array([effect.scale for effect in population.changing])
+    return np.repeat((beta * scale)[:, None], n, axis=1)
 
 
 def _between_cycles(

@@ -16,7 +16,7 @@ from ckin.dataset.disposition import disposition
 from ckin.dataset.faults import DataError, Fault
 from ckin.dataset.read import read_dataset
 from ckin.dataset.recognised import Recognised, recognised
-from ckin.dataset.records import Dataset, Patient, Sample
+from ckin.dataset.records import Change, Dataset, Patient, Sample
 from ckin.dataset.side_file import save_column_map
 from ckin.dataset.write import check_format, write_dataset
 
@@ -25,6 +25,7 @@ __all__ = [
     "ASSAYS",
     "COLUMNS",
     "UNITS",
+    "Change",
     "ColumnMap",
     "DataError",
     "Dataset",

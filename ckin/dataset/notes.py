@@ -63,7 +63,7 @@ def notes_on_rows(
     for reason, sentence in (
         ("no EVID", "without EVID: told apart by AMT and CMT"),
         ("MDV", "left out with MDV 1"),
-        ("event without CMT", "of EVID 2 without CMT left out"),
+        ("event without CMT", "of EVID 2 without CMT left out, but for covariates"),
         ("DV of a dose", "with a dose: DV not read"),
         ("CMT of an observation", "with an observation: CMT not read"),
         ("II without ADDL", "with II and no ADDL: II not read"),

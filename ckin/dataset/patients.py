@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from ckin.dataset.columns import LONGEST_D
 from ckin.dataset.faults import Faults, quoted
 from ckin.dataset.header import Layout
-from ckin.dataset.records import Patient, Sample
+from ckin.dataset.records import Change, Patient, Sample
 from ckin.dataset.row_kinds import DoseRow, EventRow, Record, ResetRow, SampleRow
 from ckin.protocol import LYMPHODEPLETION, Dose, InputWindow
 
@@ -23,6 +23,7 @@ def put_together(
     records: list[Record],
     covariates: Mapping[str, float | str],
     windows: tuple[InputWindow, ...],
+    changes: Mapping[str, tuple[Change, ...]] | None = None,
 ) -> Patient:
     """The patient whose rows these are.
 
@@ -31,6 +32,7 @@ def put_together(
         records: the patient's rows.
         covariates: by name.
         windows: of inputs.
+        changes: further values of covariates that change.
     """
     doses = _doses([r for r in records if isinstance(r, DoseRow)])
     empty = Patient(
@@ -46,6 +48,7 @@ def put_together(
             if isinstance(record, EventRow) and record.what == LYMPHODEPLETION
         ),
         resets_d=tuple(r.time_d for r in records if isinstance(r, ResetRow)),
+        changes=dict(changes or {}),
     )
     return with_rows(empty, [r for r in records if isinstance(r, SampleRow)])
 

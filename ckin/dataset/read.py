@@ -91,13 +91,13 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
         dated=dated,
     )
     records = [record for line in wanted for record in rows.read(line)]
-    covariates, covariate_notes = read_covariates(wanted, layout, rows, faults)
+    told = read_covariates(wanted, layout, rows, faults)
     _every_unit_stated(rows, layout, units, faults)
     _where_finds_rows(table, layout, wanted, faults)
     _own_assays_occur(rows, units, faults)
     doses = [record for record in records if isinstance(record, DoseRow)]
     doses += (given_at_0 := doses_at_zero(wanted, layout, products, doses, faults))
-    check_weights([d for d in doses if d.per_kg], covariates, layout, faults)
+    check_weights([d for d in doses if d.per_kg], told, layout, faults)
     check_cycles(doses, layout, faults)
     events = [record for record in records if isinstance(record, EventRow)]
     windows = input_windows(
@@ -111,8 +111,9 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
         put_together(
             patient,
             of_patient[patient],
-            covariates.get(patient, {}),
+            told.first.get(patient, {}),
             windows.get(patient, ()),
+            told.changes.get(patient),
         )
         for patient in rows.patients
     )
@@ -131,7 +132,7 @@ def read_dataset(path: str | Path, columns: ColumnMap | None = None) -> Dataset:
     if given_at_0:
         column = layout.name("DOSE_AT_0")
         notes.append(f"{counted(len(given_at_0), 'dose')} at time 0 by column {column}")
-    notes += covariate_notes
+    notes += told.notes
     notes += notes_on_patients(dataset, doses, layout)
     return dataclasses.replace(dataset, notes=tuple(notes))
 

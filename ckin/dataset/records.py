@@ -50,6 +50,23 @@ class Sample:
 
 
 @dataclasses.dataclass(frozen=True)
+class Change:
+    """Another value of a covariate, from a day on.
+
+    Attributes:
+        time_d: day of the row that has it, from the first infusion.
+        value: number or text.
+        before_d: day of the patient's last row before that day.
+        row: row of the file.
+    """
+
+    time_d: float
+    value: float | str
+    before_d: float
+    row: int = dataclasses.field(default=0, compare=False)
+
+
+@dataclasses.dataclass(frozen=True)
 class Patient:
     """One patient.
 
@@ -59,10 +76,12 @@ class Patient:
         samples: drawn after the first infusion, by time.
         baseline: drawn at or before the first infusion, by time. Not part of a fit.
         covariates: by name: numbers, or texts (`ARM`). `WT` is body weight in kg. One
-            the file leaves empty for this patient is absent.
+            the file leaves empty for this patient is absent. The first value of one
+            that changes.
         windows: when an input has a level of its own (`tki`).
         lymphodepletion_d: days of lymphodepletion, from the first infusion.
         resets_d: days on which the patient is as before the first event again.
+        changes: further values of covariates that change, by name and by time.
     """
 
     id: str
@@ -73,6 +92,7 @@ class Patient:
     windows: tuple[InputWindow, ...]
     lymphodepletion_d: tuple[float, ...]
     resets_d: tuple[float, ...] = ()
+    changes: Mapping[str, tuple[Change, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def first_infusion_d(self) -> float:
@@ -118,7 +138,20 @@ class Patient:
             windows=tuple(window for window in self.windows if window.start_d < end_d),
             lymphodepletion_d=depletions,
             resets_d=tuple(time_d for time_d in self.resets_d if time_d < end_d),
+            changes=self._changes_before(end_d),
         )
+
+    def covariate_at(self, name: str, time_d: float) -> float | str:
+        """Value of a covariate on a day: that of the last row until then."""
+        begun = [c.value for c in self.changes.get(name, ()) if c.time_d <= time_d]
+        return begun[-1] if begun else self.covariates[name]
+
+    def _changes_before(self, end_d: float) -> dict[str, tuple[Change, ...]]:
+        kept = {
+            name: tuple(change for change in each if change.time_d < end_d)
+            for name, each in self.changes.items()
+        }
+        return {name: each for name, each in kept.items() if each}
 
 
 @dataclasses.dataclass(frozen=True)

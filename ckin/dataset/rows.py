@@ -49,6 +49,7 @@ class Rows:
         first_row: assay -> the first row that has it.
         patients: patient -> its first row, in the order of the file.
         apart: patients whose rows are not together.
+        time_d: row -> its day, of rows that have a patient and a time.
 
     Args:
         units: of assays, AMT and TIME.
@@ -87,6 +88,7 @@ class Rows:
         self.first_row: dict[str, int] = {}
         self.patients: dict[str, int] = {}
         self.apart: set[str] = set()
+        self.time_d: dict[int, float] = {}
         self._last: dict[str, tuple[float, int]] = {}
         self._previous: str | None = None
         self._seen: dict[tuple[str, ...], int] = {}
@@ -106,6 +108,7 @@ class Rows:
         patient = self._patient(line)
         time = self._time(line)
         if time is not None and patient is not None:
+            self.time_d[line.row] = time
             self._in_order(line, patient, time)
         kind = self._kind(line)
         # Without a patient or a time the rest of the row is still checked.

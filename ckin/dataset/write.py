@@ -13,7 +13,7 @@ from ckin.dataset.column_map import ColumnMap
 from ckin.dataset.columns import ASSAYS, LONGEST_D
 from ckin.dataset.conventions import CONVENTIONS, Written
 from ckin.dataset.parquet import check_pyarrow, is_parquet, write_parquet
-from ckin.dataset.records import Dataset, Patient, Sample
+from ckin.dataset.records import Change, Dataset, Patient, Sample
 from ckin.dataset.side_file import (
     check_replaceable,
     write_side_file,
@@ -50,7 +50,8 @@ def write_dataset(
     numbers for patients, FILE_ids.toml says who is who; a reader who is given it as a
     column map has the patients by name.
     `Dataset.notes` and `Sample.row` are about the file that was read, and are not
-    written. An input window that ends becomes a row with level 0.
+    written. An input window that ends becomes a row with level 0, and a covariate that
+    changes where there is no other record a row of EVID 2 without CMT.
 
     Args:
         dataset: the records.
@@ -212,20 +213,37 @@ def _rows(
         if dose.duration_d:
             row["DUR"] = _number(dose.duration_d)
         timed.append((dose.time_d, 3, row | {"OCC": str(dose.cycle)}))
+    # Where a covariate changes, and the row before, there is a row; or one without CMT.
+    there = {entry[0] for entry in timed}
+    wanted = {t for c in _changes(patient) for t in (c.time_d, c.before_d)}
+    timed += [(t, 5, {"EVID": "2"}) for t in sorted(wanted - there)]
     if not timed:
         raise InputError(f"patient {patient.id!r} has no record, so no row to stand in")
     timed.sort(key=lambda entry: entry[:2])
-    always = {"ID": _text(patient.id)} | {
-        name: _text(value) if isinstance(value, str) else _number(value)
-        for name, value in patient.covariates.items()
-    }
-    rows = [always | {"TIME": _number(t)} | row for t, _, row in timed]
+    always = {"ID": _text(patient.id)}
+    rows = [
+        always | _covariates(patient, t) | {"TIME": _number(t)} | row
+        for t, _, row in timed
+    ]
     if len({tuple(sorted(row.items())) for row in rows}) < len(rows):
         raise InputError(
             f"patient {patient.id!r} has the same record twice, which a reader takes "
             "for a slip: leave one out"
         )
     return rows
+
+
+def _changes(patient: Patient) -> list[Change]:
+    return [change for each in patient.changes.values() for change in each]
+
+
+def _covariates(patient: Patient, time_d: float) -> dict[str, str]:
+    """Cells of the covariates on a day."""
+    values = {name: patient.covariate_at(name, time_d) for name in patient.covariates}
+    return {
+        name: _text(value) if isinstance(value, str) else _number(value)
+        for name, value in values.items()
+    }
 
 
 def _observed(sample: Sample, digits: int | None) -> dict[str, str]:

@@ -161,6 +161,7 @@ def _described(density: Density) -> dict[str, object]:
         "random_effects": population.eta,
         "correlated": [list(block) for block in population.blocks],
         "covariates": [effect.told for effect in population.covariates],
+        "changing_within_patients": {e.told: e.carry for e in population.changing},
         "screened": population.screen,
         "assays": {
             assay.name: {"quantity": assay.quantity, "error": assay.error.name}

@@ -7,6 +7,7 @@ model `population_model` joins the two and is the prior of every engine;
 """
 
 from ckin.population.build import population as population
+from ckin.population.effects import CARRIES as CARRIES
 from ckin.population.effects import CovariateEffect as CovariateEffect
 from ckin.population.effects import effect as effect
 from ckin.population.likelihood import (

@@ -20,6 +20,10 @@ BETA_PRIOR_SD = 0.5
 
 FORMS = ("power", "exp", "linear")
 
+# Since when a covariate that changes has its value: since the row that tells it, or
+# since the row before it (NONMEM's convention).
+CARRIES = ("forward", "backward")
+
 # A linear effect leaves at least this share of the typical value to the patient at the
 # end of the covariate's range.
 LEAST_SHARE = 0.01
@@ -56,6 +60,8 @@ class CovariateEffect:
             one in grams as in kilograms; screening counts every β so.
         reach: lowest and highest x - c of any patient, for a linear effect: β is kept
             where no patient's parameter comes out below `LEAST_SHARE` of the typical.
+        changes: the covariate changes within patients; the parameter then changes too.
+        carry: since when it has a value, one of `CARRIES`.
     """
 
     parameter: str
@@ -65,8 +71,15 @@ class CovariateEffect:
     form: str = "power"
     scale: float = 1.0
     reach: tuple[float, float] | None = None
+    changes: bool = False
+    carry: str = "forward"
 
     def __post_init__(self):
+        if self.carry not in CARRIES:
+            raise InputError(
+                f"covariate {self.column} of {self.parameter}: carry {self.carry!r}; "
+                f"{did_you_mean(self.carry, CARRIES)}choose {' or '.join(CARRIES)}"
+            )
         if self.form not in FORMS:
             raise InputError(
                 f"covariate {self.column} of {self.parameter}: "
@@ -118,7 +131,7 @@ class CovariateEffect:
                 where there is a power of it.
         """
         if self.level is not None:
-            return float(str(raw) == self.level)
+            return float(_is_level(raw, self.level))
         try:
             number = float(raw)
         except ValueError:
@@ -152,6 +165,14 @@ class CovariateEffect:
         )
 
 
+def _is_level(raw: float | str, level: str) -> bool:
+    """Whether a value is of a category: the same word, or the same number."""
+    try:
+        return str(raw) == level or float(raw) == float(level)
+    except ValueError:
+        return False
+
+
 def contributions(
     effects: Iterable[CovariateEffect], values: Array, beta: Array
 ) -> Array:
@@ -167,16 +188,21 @@ def contributions(
     if not linear.any():
         return added
     # `where` twice: the branch that is not taken must have a finite gradient as well.
-    inner = jnp.where(linear, added, 0.0)
+    # A step of an engine may leave what the prior of β allows; nothing is solved there.
+    inner = jnp.maximum(jnp.where(linear, added, 0.0), LEAST_SHARE - 1.0)
     return jnp.where(linear, jnp.log1p(inner), added)
 
 
-def effect(text: str, patients: Iterable[Patient]) -> CovariateEffect:
+def effect(
+    text: str, patients: Iterable[Patient], carry: str = "forward"
+) -> CovariateEffect:
     """Covariate effect from its text, centred at the patients' median unless told.
 
     Args:
         text: `EXPECTED`.
-        patients: the cohort; says the median and how far the covariate reaches.
+        patients: the cohort; says the median (of first values), how far the covariate
+            reaches, and whether it changes.
+        carry: since when one that changes has a value, one of `CARRIES`.
 
     Raises:
         InputError: another text, a form that is not known, or a column that is not in
@@ -191,27 +217,37 @@ def effect(text: str, patients: Iterable[Patient]) -> CovariateEffect:
         raise InputError(
             f"--covariate {text}: {did_you_mean(form, FORMS)}choose {', '.join(FORMS)}"
         )
-    column_values = [p.covariates[column] for p in patients if column in p.covariates]
+    first, every, changes = _column(column, patients)
+    made = CovariateEffect(parameter, column, changes=changes, carry=carry)
     if found["level"] is not None:
-        made = CovariateEffect(parameter, column, level=found["level"])
-        return _scaled(made, column_values)
-    numbers = [value for value in column_values if isinstance(value, float | int)]
-    if not column_values or len(numbers) < len(column_values):
-        words = "has words in it" if column_values else "is not in the data"
+        return _scaled(dataclasses.replace(made, level=found["level"]), every)
+    numbers = [value for value in every if isinstance(value, float | int)]
+    if not every or len(numbers) < len(every):
+        words = "has words in it" if every else "is not in the data"
         raise InputError(
             f"--covariate {text}: {column} {words}; for a category write "
             f"{parameter}~{column}=LEVEL"
         )
-    center = _center(text, found, numbers, form)
+    center = _center(text, found, first, form)
     if form == "power":
-        made = CovariateEffect(parameter, column, center=center)
+        made = dataclasses.replace(made, center=center)
         return _scaled(made, [x for x in numbers if x > 0])
     off = np.array(numbers) - center
     if not np.ptp(off) > 0:
         form = "exp"  # `pack` says that it is the same for everyone
     reach = (float(off.min()), float(off.max()))
-    made = CovariateEffect(parameter, column, center=center, form=form, reach=reach)
+    made = dataclasses.replace(made, center=center, form=form, reach=reach)
     return _scaled(made, numbers)
+
+
+def _column(column: str, patients: Iterable[Patient]) -> tuple[list, list, bool]:
+    """First values of patients, all their values, and whether any changes."""
+    first, later = [], []
+    for patient in patients:
+        if column in patient.covariates:
+            first.append(patient.covariates[column])
+            later += [change.value for change in patient.changes.get(column, ())]
+    return first, first + later, bool(later)
 
 
 def _scaled(made: CovariateEffect, values: list) -> CovariateEffect:

@@ -30,8 +30,9 @@ class Hyper(eqx.Module):
 
     Attributes:
         centre: φ of each patient before its own variation, (patients, estimated), then
-            what each occasion adds to `Population.iov`, which is 0 here. Where wells
-            are fitted, the curves of their plates follow (`population.wells`).
+            what each occasion adds to `Population.iov`, which is 0 here, and β of
+            covariates that change, per SD. Where wells are fitted, the curves of their
+            plates follow (`population.wells`).
         omega: SDs of the columns of η, shape (varying,).
         sigma: σ of each assay (error SD of the natural log, or what its law says); then
             additive parts of combined errors; of a well, in cycles, last.
@@ -65,8 +66,16 @@ def locations(
     centre = jnp.broadcast_to(typical_phi, (data.n_patients, typical_phi.shape[0]))
     added = contributions(population.covariates, data.covariates, beta)
     centre = centre.at[:, where].add(added)
+    changing = [place for place, e in enumerate(population.covariates) if e.changes]
     # What an occasion adds is nothing, on the whole.
-    return jnp.pad(centre, ((0, 0), (0, population.n_phi - centre.shape[1])))
+    more = population.n_phi - len(changing) - centre.shape[1]
+    centre = jnp.pad(centre, ((0, 0), (0, more)))
+    if not changing:
+        return centre
+    scale = jnp.array([population.covariates[place].scale for place in changing])
+    shared = beta[jnp.array(changing)] * scale
+    shared = jnp.broadcast_to(shared, (data.n_patients, len(changing)))
+    return jnp.concatenate([centre, shared], axis=1)
 
 
 def patient_phi(

@@ -5,13 +5,14 @@ solve (an appended event has a segment of no length).
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ckin._types import Array, Bool, Float, Int
+from ckin._types import Array, Bool, Float, Int, Shaped
 from ckin.assay import FLOOR, WELLS, Assay, Sampled
 from ckin.ct import Standards
 from ckin.ct.likelihood import pack_standards
@@ -20,6 +21,7 @@ from ckin.dataset.examined import counts_per
 from ckin.errors import InputError
 from ckin.model import AbstractModel, name_of, parameters, states
 from ckin.population.padded_wells import packed_wells
+from ckin.population.pieces import COURSE, CYCLE, Pieces, check_changes, pieces_of
 from ckin.population.specification import Population
 from ckin.protocol import (
     PRODUCTS,
@@ -52,8 +54,10 @@ class Packed(eqx.Module):
         present: False where the row is padding.
         which: assay of each sample, by its place in the population's assays.
         sampled: what was examined of each sample, for assays that count.
-        known: parameters read from the data (weight), name to shape (patients,).
-        covariates: what each β multiplies, shape (patients, effects).
+        known: parameters read from the data (weight), name to shape (patients,); and,
+            of covariates that change, `COURSE` and `CYCLE` of `population.pieces`.
+        covariates: what each β multiplies, shape (patients, effects); at the first
+            event, of a covariate that changes.
         standards: of the plates whose wells the samples have; `None` without wells.
         together: so many patients are walked over the grid side by side, those of the
             most steps first; all at once where it is 0.
@@ -69,7 +73,7 @@ class Packed(eqx.Module):
     present: Bool[Array, "patients samples"]
     which: Int[Array, "patients samples"]
     sampled: Sampled
-    known: dict[str, Float[Array, " patients"]]
+    known: dict[str, Shaped[Array, "patients ..."]]
     covariates: Float[Array, "patients effects"]
     standards: Standards | None = None
     together: int = eqx.field(static=True, default=0)
@@ -83,6 +87,9 @@ class Packed(eqx.Module):
     def n_occasions(self) -> Int[np.ndarray, " patients"]:
         """How many occasions each patient has; 1 where none are told apart."""
         told = self.events.occasion
+        if COURSE in self.known:
+            # Occasions of the event table are pieces then.
+            told = self.known.get(CYCLE)
         if told is None:
             return np.ones(self.n_patients, dtype=int)
         return np.asarray(told).max(axis=1) + 1
@@ -108,7 +115,12 @@ def pack(dataset: Dataset, population: Population) -> Packed:
         _check_doses(patient, population)
     samples = [_samples(patient, population) for patient in patients]
     width = max(len(rows["time_d"]) for rows in samples)
-    tables = [_events(patient, population) for patient in patients]
+    check_changes(patients, population.covariates, population.model, dataset.path)
+    pieces = [_pieces(patient, population, dataset.path) for patient in patients]
+    tables = [
+        _events(patient, population, _starts(patient, population, own))
+        for patient, own in zip(patients, pieces, strict=True)
+    ]
     columns = {
         key: jnp.asarray(np.stack([_pad(rows[key], width) for rows in samples]))
         for key in samples[0]
@@ -126,8 +138,9 @@ def pack(dataset: Dataset, population: Population) -> Packed:
         ids=tuple(patient.id for patient in patients),
         events=events,
         grid=make_grids(population.model, events, columns["time_d"], columns["after"]),
-        known=_known(patients, population),
-        covariates=jnp.asarray(_covariates(patients, population)),
+        known=_known(patients, population, dataset.path)
+        | _changing(pieces, population),
+        covariates=jnp.asarray(_covariates(pieces, population)),
         sampled=sampled,
         standards=standards,
         together=0,
@@ -261,7 +274,11 @@ def _in_unit(model: AbstractModel, patient: Patient, dose: Dose) -> Dose:
     return dataclasses.replace(dose, unit=wanted, **told)
 
 
-def _events(patient: Patient, population: Population) -> EventTable:
+def _events(
+    patient: Patient,
+    population: Population,
+    starts_d: Sequence[float] | None = None,
+) -> EventTable:
     model = population.model
     return event_table(
         _in_units_of(model, patient),
@@ -271,8 +288,50 @@ def _events(patient: Patient, population: Population) -> EventTable:
         windows=patient.windows,
         inputs=population.model.inputs,
         resets_d=patient.resets_d,
-        occasion_starts_d=_occasion_starts(patient, population),
+        occasion_starts_d=starts_d,
     )
+
+
+def _pieces(patient: Patient, population: Population, path: str) -> Pieces:
+    """Where the patient's parameters and covariates change."""
+    effects = population.covariates
+    for effect in effects:
+        if effect.column not in patient.covariates:
+            raise PackError(
+                f"patient {patient.id} has no covariate {effect.column}; "
+                f"it has {', '.join(patient.covariates) or 'none'}"
+            )
+    first_d = 0.0
+    if population.changing:
+        first_d = float(_events(patient, population).time_d[0])
+    try:
+        return pieces_of(
+            patient, effects, _occasion_starts(patient, population) or (), first_d
+        )
+    except ValueError as error:
+        raise PackError(f"{path}: patient {patient.id}, {error}") from error
+
+
+def _starts(
+    patient: Patient, population: Population, pieces: Pieces
+) -> Sequence[float] | None:
+    """Days on which what the event table counts begins; `None` where nothing does."""
+    if population.changing:
+        return pieces.starts_d.tolist()
+    return _occasion_starts(patient, population)
+
+
+def _changing(pieces: Sequence[Pieces], population: Population) -> dict[str, Array]:
+    """Courses of the covariates that change, padded to the longest."""
+    changing = [place for place, e in enumerate(population.covariates) if e.changes]
+    if not changing:
+        return {}
+    most = max(len(own.starts_d) for own in pieces)
+    padded = [own.padded(most) for own in pieces]
+    told = {COURSE: jnp.asarray(np.stack([own.values[:, changing] for own in padded]))}
+    if population.iov:
+        told[CYCLE] = jnp.asarray(np.stack([own.cycle for own in padded]))
+    return told
 
 
 def _occasion_starts(
@@ -295,7 +354,9 @@ def _occasion_starts(
     return cycle_starts(given, population.occasions)
 
 
-def _known(patients: list[Patient], population: Population) -> dict[str, Array]:
+def _known(
+    patients: list[Patient], population: Population, path: str
+) -> dict[str, Array]:
     """Values of parameters that a data column gives, where the data have it."""
     known = {}
     for name, info in parameters(population.model).items():
@@ -310,26 +371,32 @@ def _known(patients: list[Patient], population: Population) -> dict[str, Array]:
                 f"patient {missing} has no {info.column}, which others have and "
                 f"{name_of(population.model)} reads as {name}; fill it in"
             )
+        _check_constant(patients, info.column, name, population, path)
         known[name] = jnp.array([float(p.covariates[info.column]) for p in patients])
     return known
 
 
-def _covariates(patients: list[Patient], population: Population) -> np.ndarray:
-    values = np.zeros((len(patients), len(population.covariates)))
+def _check_constant(
+    patients: list[Patient], column: str, name: str, population: Population, path: str
+) -> None:
+    """Refuse a column that changes where the model takes one value of it."""
+    for patient in patients:
+        for change in patient.changes.get(column, ())[:1]:
+            raise PackError(
+                f"{path}, row {change.row}, column {column}: it changes within patient "
+                f"{patient.id}, and {name_of(population.model)} reads it as {name}, "
+                "one value per patient; keep one, and give what changes in a column of "
+                "its own (--covariate)"
+            )
+
+
+def _covariates(pieces: Sequence[Pieces], population: Population) -> np.ndarray:
+    """What each β multiplies at the first event, (patients, effects)."""
+    every = np.concatenate([own.values for own in pieces])
     for column, effect in enumerate(population.covariates):
-        for row, patient in enumerate(patients):
-            if effect.column not in patient.covariates:
-                raise PackError(
-                    f"patient {patient.id} has no covariate {effect.column}; "
-                    f"it has {', '.join(patient.covariates) or 'none'}"
-                )
-            try:
-                values[row, column] = effect.value(patient.covariates[effect.column])
-            except ValueError as error:
-                raise PackError(f"patient {patient.id}: {error}") from error
-        if np.ptp(values[:, column]) == 0:
+        if np.ptp(every[:, column]) == 0:
             raise PackError(
                 f"covariate {effect.name.removeprefix('beta_')} is the same for every "
                 "patient, so its effect cannot be estimated; leave it out"
             )
-    return values
+    return np.stack([own.values[0] for own in pieces])

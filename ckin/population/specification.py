@@ -10,6 +10,12 @@ median patient) exp(φ_typical) and SD of the logarithm ω. Patients may be corr
 blocks of parameters or heavy-tailed (`ckin.population.variation`), and parameters may
 differ between the cycles of a patient: then φ goes on with a column for each parameter
 and cycle, what is added to φ of that parameter in that cycle.
+
+Where a covariate changes, φ_i above is that of its value at the first event, and
+
+    φ_i(t) = φ_i + Σ (what the covariate adds at t - what it added at first) .
+
+φ goes on with a column for each such β, times `CovariateEffect.scale`.
 """
 
 import dataclasses
@@ -23,7 +29,8 @@ from jax.scipy.special import expit, logit
 from ckin._types import Array, Float
 from ckin.assay import Assay
 from ckin.model import AbstractModel, ParameterInfo, parameters
-from ckin.population.effects import CovariateEffect
+from ckin.population.effects import CovariateEffect, contributions
+from ckin.population.pieces import COURSE, CYCLE
 from ckin.solve import Changing, Patientlike
 
 
@@ -99,8 +106,18 @@ class Population(eqx.Module):
         return {name: known[name] for name in self.estimate}
 
     @property
+    def changing(self) -> tuple[CovariateEffect, ...]:
+        """Effects of covariates that change within patients."""
+        return tuple(effect for effect in self.covariates if effect.changes)
+
+    @property
     def n_phi(self) -> int:
-        """Length of φ of a patient: estimated parameters, then `iov` by occasion."""
+        """Length of φ of a patient: estimated, `iov` by occasion, β of `changing`."""
+        return self._n_added + len(self.changing)
+
+    @property
+    def _n_added(self) -> int:
+        """So many of φ are estimated parameters, or added to one in a cycle."""
         return len(self.estimate) + len(self.iov) * self.occasions
 
     @property
@@ -121,7 +138,7 @@ class Population(eqx.Module):
     def vary_index(self) -> tuple[int, ...]:
         """Position in φ of what each column of η moves."""
         own = tuple(self.estimate.index(name) for name in self.vary)
-        return (*own, *range(len(self.estimate), self.n_phi))
+        return (*own, *range(len(self.estimate), self._n_added))
 
     @property
     def spreads(self) -> tuple[float, ...]:
@@ -138,8 +155,8 @@ class Population(eqx.Module):
 
     @property
     def plain(self) -> bool:
-        """Whether φ is its centre plus ω η: no correlations, tails or cycles."""
-        return not self.blocks and not self.n_heavy and not self.iov
+        """Whether φ is its centre plus ω η: no correlations, tails, cycles, changes."""
+        return not (self.blocks or self.n_heavy or self.iov or self.changing)
 
     @property
     def on_grid(self) -> bool:
@@ -188,12 +205,35 @@ class Population(eqx.Module):
         self, phi: Float[Array, "*batch phi"]
     ) -> Float[Array, "*batch occasions estimated"]:
         """Values of the estimated parameters on each occasion, from φ."""
+        return self.from_phi(self._in_cycles(phi))
+
+    def _in_cycles(self, phi: Float[Array, "*batch phi"]) -> Array:
+        """φ of the estimated parameters in each cycle, (*batch, cycles, estimated)."""
         n = len(self.estimate)
         shape = (*phi.shape[:-1], len(self.iov), self.occasions)
-        added = phi[..., n : self.n_phi].reshape(shape)
+        added = phi[..., n : self._n_added].reshape(shape)
         whole = jnp.repeat(phi[..., None, :n], self.occasions, axis=-2)
         where = jnp.array([self.estimate.index(name) for name in self.iov], dtype=int)
-        return self.from_phi(whole.at[..., where].add(jnp.swapaxes(added, -1, -2)))
+        return whole.at[..., where].add(jnp.swapaxes(added, -1, -2))
+
+    def _in_pieces(
+        self, phi: Float[Array, " phi"], known: Mapping[str, Array]
+    ) -> Array:
+        """Values of the estimated parameters in each piece of a patient's course.
+
+        Args:
+            phi: of the patient.
+            known: says what changing covariates are, and which cycle it is.
+        """
+        effects, course = self.changing, known[COURSE]
+        cycle = known.get(CYCLE, jnp.zeros(course.shape[0], dtype=int))
+        scale = jnp.array([effect.scale for effect in effects])
+        beta = phi[self._n_added : self.n_phi] / scale
+        added = contributions(effects, course, beta)
+        where = jnp.array([self.estimate.index(e.parameter) for e in effects])
+        whole = self._in_cycles(phi)[cycle]
+        # What holds at first is in φ already.
+        return self.from_phi(whole.at[:, where].add(added - added[0]))
 
     def by_name(self, phi: Float[Array, "*batch phi"]) -> dict[str, Array]:
         """Values of the estimated parameters by name, and of each cycle (`NAME@2`)."""
@@ -213,15 +253,23 @@ class Population(eqx.Module):
     ) -> Patientlike:
         """Model of one patient: φ of the estimated parameters, and known values.
 
-        `Changing` where parameters differ between occasions.
+        `Changing` where parameters differ between occasions, or change with a
+        covariate: then `known` has its course (`population.pieces`), without which it
+        stays as it was at first.
         """
         values = self.from_phi(phi)
         named = {name: values[index] for index, name in enumerate(self.estimate)}
-        model = self.model.with_values(**named, **known)
-        if not self.iov:
+        plain = {name: v for name, v in known.items() if name not in (COURSE, CYCLE)}
+        model = self.model.with_values(**named, **plain)
+        moved, each = dict.fromkeys(self.iov), None
+        if COURSE in known:
+            each = self._in_pieces(phi, known)
+            moved |= dict.fromkeys(effect.parameter for effect in self.changing)
+        elif self.iov:
+            each = self.on_occasions(phi)
+        if each is None:
             return model
-        each = self.on_occasions(phi)
-        own = {name: each[:, self.estimate.index(name)] for name in self.iov}
+        own = {name: each[:, self.estimate.index(name)] for name in moved}
         return Changing(model, own)
 
 

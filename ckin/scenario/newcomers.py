@@ -119,15 +119,15 @@ def on_cycles(
         cycles: how many.
 
     Returns:
-        (draws, patients, estimated and so many cycles).
+        (draws, patients, estimated and so many cycles), and what follows in φ.
     """
     whole = fit.population
     if not whole.iov:
         return phi
     n, had = len(whole.estimate), whole.occasions
-    own = phi[..., :n]
+    last = n + len(whole.iov) * had
     added = np.zeros((*phi.shape[:-1], len(whole.iov), cycles))
-    fitted = phi[..., n:].reshape(*phi.shape[:-1], len(whole.iov), had)
+    fitted = phi[..., n:last].reshape(*phi.shape[:-1], len(whole.iov), had)
     added[..., : min(had, cycles)] = fitted[..., :cycles]
     if key is not None:
         between, index = Spreads.of(fit).between, jnp.array(rows)
@@ -136,7 +136,8 @@ def on_cycles(
                 its = _key_of(key, f"{name}@{cycle + 1}")
                 eta = np.asarray(_of_draws(its, len(phi), index))
                 added[..., at, cycle] = between[:, at, None] * eta
-    return np.concatenate([own, added.reshape(*phi.shape[:-1], -1)], axis=-1)
+    added = added.reshape(*phi.shape[:-1], -1)
+    return np.concatenate([phi[..., :n], added, phi[..., last:]], axis=-1)
 
 
 def told_of_new(whole: Population) -> tuple[str, ...]:

@@ -334,8 +334,12 @@ def _of_fit(
     notes = list(people.notes)
     if not fit.manifest["converged"]:
         notes.append("THE FIT DID NOT CONVERGE: do not use these numbers")
-    if whole.covariates:
+    fitted = spec.patient is not None or spec.patients == "fitted"
+    if whole.covariates and not fitted:
         notes.append("virtual patients have the covariates that the fit is centred at")
+    if fitted and whole.changing:
+        names = ", ".join(dict.fromkeys(effect.column for effect in whole.changing))
+        notes.append(f"{names} stay as at the first event of each patient of the fit")
     return dataclasses.replace(
         people,
         basis=basis + (", SYNTHETIC data" if synthetic else ""),

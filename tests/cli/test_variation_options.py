@@ -1,8 +1,10 @@
 """What `ckin fit` makes of --correlate, --eta, --iov, --covariate and --screen."""
 
 import pytest
+from typer.testing import CliRunner
 
 from ckin.analysis import Analysis, build_population
+from ckin.cli import app
 from ckin.dataset import read_dataset
 from ckin.errors import InputError
 from ckin.library import dataset_path
@@ -52,3 +54,42 @@ def test_options_become_a_population(data):
 def test_options_that_cannot_be_are_refused(data, options, words):
     with pytest.raises(InputError, match=words):
         build_population(Analysis("phases_stein2019", **options), data)
+
+
+CHANGING = """# unit qpcr copies/ug
+ID,TIME,EVID,AMT,CMT,DV,STEROID
+1,0,1,1e8,CART,.,0
+1,7,0,.,.,500,0
+1,9,2,.,.,.,1
+1,14,0,.,.,200,.
+2,0,1,1e8,CART,.,0
+2,7,0,.,.,400,0
+"""
+
+
+def told(tmp_path, *options):
+    """What `ckin fit` says of a file whose column STEROID changes."""
+    file = tmp_path / "trial.csv"
+    file.write_text(CHANGING, encoding="utf-8")
+    same = [
+        "fit",
+        str(file),
+        "--map",
+        "STEROID=COVARIATE",
+        "--out",
+        str(tmp_path / "f"),
+    ]
+    found = CliRunner().invoke(app, [*same, *options])
+    assert not isinstance(found.exception, Exception), found.exception
+    return found.exit_code, " ".join(found.output.split())
+
+
+def test_a_formula_in_one_piece_refuses_a_covariate_that_changes(tmp_path):
+    acts = ("--model", "phases_stein2019", "--covariate", "alpha~exp(STEROID)")
+    code, words = told(tmp_path, *acts)
+    assert code == 2
+    assert "row 5, column STEROID: it changes within patient 1" in words
+    assert "phases_stein2019, a formula in one piece, which cannot change" in words
+    code, words = told(tmp_path, *acts, "--carry", "backwards")
+    assert code == 2
+    assert "--carry backwards: did you mean backward" in words

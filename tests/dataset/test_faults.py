@@ -138,8 +138,23 @@ BAD = {
         row("1,56,1,1e8,CART,.,.,.,.,.,70"), 4, "OCC", "number every CAR-T dose"
     ),
     "weight of 0": Bad(row("1,7,0,.,.,40,qpcr,0,25,1,0"), 4, "WT", "above 0"),
-    "weight changes": Bad(
-        row("1,7,0,.,.,40,qpcr,0,25,1,72"), 4, "WT", "'70' as in row 3"
+    "two weights at one time": Bad(
+        row("1,0,0,.,.,40,qpcr,0,25,1,72"),
+        4,
+        "WT",
+        "found '72', expected '70' as in row 3, one value at one time",
+    ),
+    "a dose per kg of a weight that changes": Bad(
+        "# unit AMT cells/kg\n" + row("1,7,0,.,.,40,qpcr,0,25,1,72"),
+        4,
+        "WT",
+        "found a dose per kg, and another weight in row 5",
+    ),
+    "arm changes": Bad(
+        columns("ARM", "high") + "1,8,400,low\n",
+        4,
+        "ARM",
+        "'high' as in row 3, one value per patient",
     ),
     "a cell too many": Bad(
         row("1,7,0,.,.,40,qpcr,0,25,1,70,9"), 4, None, "found 12 cells, expected 11"
@@ -185,11 +200,11 @@ BAD = {
     ),
     "flag neither 0 nor 1": Bad(columns("MDV", "2"), 3, "MDV", "0 or 1"),
     "flag in words": Bad(columns("AFTER", "yes"), 3, "AFTER", "0 or 1"),
-    "covariate changes": Bad(
-        columns("AGE", "30") + "1,8,400,31\n",
+    "two values of a covariate at one time": Bad(
+        columns("AGE", "30") + "1,7,400,31\n",
         4,
         "AGE",
-        "'30' as in row 3",
+        "'30' as in row 3, one value at one time",
         ColumnMap(covariates=("AGE",)),
     ),
     "covariate not finite": Bad(
@@ -346,7 +361,7 @@ def test_every_fault_of_a_file_is_told_in_order_of_rows(tmp_path):
         HEADER.replace("WT", "WT,AGE")
         + "1,0,1,-5,CART,.,.,.,.,1,70,3\n"
         + "1,7,0,.,.,abc,qpcr,0,25,1,70,3\n"
-        + "1,6,0,.,.,-1,flow,7,25,1,71,3\n"
+        + "1,6,0,.,.,-1,flow,7,25,1,0,3\n"
         + "2,0,1,1e8,CAR,.,.,.,.,0,70,3\n"
         + "2,1,0\n"
     )

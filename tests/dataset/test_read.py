@@ -1,10 +1,11 @@
 """What a good file is read as: doses, cycles, samples, windows, notes."""
 
+import dataclasses
 import hashlib
 
 import pytest
 
-from ckin.dataset import ColumnMap, Dataset, disposition, read_dataset
+from ckin.dataset import Change, ColumnMap, Dataset, disposition, read_dataset
 from ckin.protocol import Dose, InputWindow
 
 
@@ -204,7 +205,7 @@ def test_rows_that_are_left_out_are_counted(read):
         "only rows where matrix is 'PB'",
         "2 rows left out by that, and 1 patient with them",
         "1 row left out with MDV 1",
-        "1 row of EVID 2 without CMT left out",
+        "1 row of EVID 2 without CMT left out, but for covariates",
         "1 row with a dose of 0 cells",
         "AMT is taken to be in cells: no unit is stated",
     ):
@@ -232,6 +233,36 @@ def test_covariates_are_numbers_or_texts(read):
     assert first.covariates == {"ARM": "1", "Age": 30.0, "level": "1", "sex": "f"}
     assert second.covariates == {"ARM": "2", "Age": 40.0, "level": "2b", "sex": "m"}
     assert any("covariate level is read as text: row 6" in n for n in dataset.notes)
+
+
+def test_a_covariate_that_changes_holds_from_its_row_on(read):
+    dataset = read(
+        "ID,TIME,DV,steroid,site\n"
+        "1,1,9,,a\n1,3,8,0,a\n1,4,7,,\n1,5,6,1,b\n1,5,5,,\n1,9,4,1.0,b\n1,12,3,0,\n"
+        "2,1,9,0,a\n2,2,8,,\n",
+        ColumnMap(covariates=("steroid", "site")),
+    )
+    one, two = dataset.patients
+    assert one.covariates == {"steroid": 0.0, "site": "a"}
+    assert one.changes == {
+        "steroid": (Change(5.0, 1.0, 4.0), Change(12.0, 0.0, 9.0)),
+        "site": (Change(5.0, "b", 4.0),),
+    }
+    assert [change.row for change in one.changes["steroid"]] == [7, 10]
+    days = (0.0, 3.0, 4.9, 5.0, 11.9, 12.0, 99.0)
+    assert [one.covariate_at("steroid", t) for t in days] == [0, 0, 0, 1, 1, 0, 0]
+    assert two.covariates == {"steroid": 0.0, "site": "a"}
+    assert two.changes == {}
+    notes = " ".join(dataset.notes)
+    assert "steroid changes within 1 patient (1 in row 7)" in notes
+    assert "steroid is empty in row 6, 8 of patients in whom it changes" in notes
+    assert "steroid is empty in row 4 of" in notes
+    assert "the first value after holds there" in notes
+    # One cycle of two keeps what came in it.
+    cycles = dataclasses.replace(
+        one, doses=(Dose(0.0, "CART", 1e8), Dose(10.0, "CART", 1e8, cycle=2))
+    )
+    assert cycles.first_cycles(1).changes["steroid"] == one.changes["steroid"][:1]
 
 
 def test_patients_whose_rows_are_apart_are_joined(read):

@@ -8,7 +8,7 @@ import pytest
 from drawn import PLAIN, dataset_of, datasets, sample, without_rows
 from hypothesis import given
 
-from ckin.dataset import Patient, read_dataset, write_dataset
+from ckin.dataset import Change, Patient, read_dataset, write_dataset
 from ckin.errors import InputError
 from ckin.protocol import Dose, InputWindow, event_table
 
@@ -103,6 +103,27 @@ def test_a_side_file_goes_when_no_covariate_needs_it(tmp_path: Path):
     assert read_dataset(path).patients[0].covariates == {"WT": 60.0, "AGE": 30.0}
     write_dataset(dataset_of(PLAIN), path)
     assert without_rows(read_dataset(path)) == [PLAIN]
+
+
+CHANGING = dataclasses.replace(
+    PLAIN,
+    covariates={"WT": 60.0, "STEROID": 0.0, "SITE": "a"},
+    changes={
+        # With a sample of its own, and where there is no other record.
+        "STEROID": (Change(7.0, 1.0, 0.0), Change(21.0, 0.0, 7.0)),
+        "WT": (Change(300.0, 62.5, 100.0),),
+        "SITE": (Change(100.0, "b", 21.0),),
+    },
+)
+
+
+@pytest.mark.parametrize("convention", ["ckin", "nonmem", "monolix"])
+def test_covariates_that_change_read_back_as_they_changed(tmp_path, convention):
+    path = tmp_path / "trial.csv"
+    write_dataset(dataset_of(CHANGING), path, convention=convention)
+    (read,) = without_rows(read_dataset(path))
+    assert read.changes == CHANGING.changes
+    assert read == CHANGING
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """Scenarios on draws of a posterior."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from questions import ARMS, LINEAR, OUTCOMES, scenario
@@ -12,9 +14,10 @@ from typer.testing import CliRunner
 
 from ckin.assay import qpcr
 from ckin.cli import app
+from ckin.dataset import Change, read_dataset, write_dataset
 from ckin.errors import InputError
 from ckin.library import load_model
-from ckin.population import pack, population
+from ckin.population import log_readings, pack, population
 from ckin.reopen import Reopened, reopen
 from ckin.scenario import PeopleSpec, compare
 from ckin.scenario import people as people_of_a_scenario
@@ -221,3 +224,74 @@ metric = "AUC"
     file.write_text(text.replace("patients = 30", 'patients = "fitted"'), "utf-8")
     found = run("compare", file, "--fit", fit, "--out", tmp_path / "same")
     assert "no patient had cycle" in " ".join(found.output.split())
+
+
+# Days on which six patients are given a steroid.
+ONSETS = (5.75, 6.0, 5.5, 6.5, 5.25, 6.0)
+
+
+@pytest.mark.slow
+def test_a_fit_with_a_covariate_that_changes_goes_everywhere(tmp_path):
+    data, fit = tmp_path / "virtual.csv", tmp_path / "fit"
+    same = ("--model", LINEAR)
+    plan = ("--protocol", "szcart01-cart1", "--n", 6, "--horizon", 60)
+    run("simulate", *same, *plan, "--out", data)
+    drawn = read_dataset(data)
+    changed = [
+        dataclasses.replace(
+            one,
+            covariates={**one.covariates, "STEROID": 0.0},
+            changes={"STEROID": (Change(day, 1.0, 4.0), Change(day + 9, 0.0, 14.0))},
+        )
+        for one, day in zip(drawn.patients, ONSETS, strict=True)
+    ]
+    write_dataset(dataclasses.replace(drawn, patients=tuple(changed)), data)
+    acts = ("--covariate", "loss~exp(STEROID@0)", "--carry", "backward")
+    few = ("--method", "map", "--chains", 2, "--draws", 20)
+    run("fit", data, *same, *acts, *few, "--out", fit)
+    found = reopen(fit, 10)
+    (effect,) = found.population.changing
+    assert effect.carry == "backward"
+    # Since the row before: on day 4, as the first change has it.
+    assert np.all(np.any(np.asarray(found.data.events.time_d) == 4.0, axis=1))
+    read, ok = log_readings(found.population, jnp.asarray(found.phi[0]), found.data)
+    beta = found.phi[0, :, -1] / effect.scale
+    assert ok.all()
+    assert np.ptp(beta) == 0.0
+    days = np.asarray(found.data.time_d)
+    on = np.clip(days - 4.0, 0.0, 10.0)
+    loss = np.exp(found.phi[0, :, :1])
+    kg = np.array([p.covariates["WT"] for p in found.dataset.patients])[:, None]
+    given = [p.doses[0].total(w) for p, w in zip(changed, kg[:, 0], strict=True)]
+    cells = np.array(given)[:, None]
+    exact = (
+        np.log(1e-6 * 60.0 * cells / kg)
+        - loss * (days - on)
+        - loss * np.exp(beta[:, None]) * on
+    )
+    # What the grid of a fit may err by.
+    np.testing.assert_allclose(read, exact, atol=1e-3)
+    run("metrics", fit, "--out", tmp_path / "metrics.csv")
+    run("forecast", fit, data, "--until", 50, "--out", tmp_path / "foreseen")
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        f"""
+name = "mine"
+title = "once"
+model = "{LINEAR}"
+follow_d = 60
+[population]
+source = "fit"
+draws = 5
+patients = "fitted"
+[arms.one]
+protocol = "szcart01-cart1"
+[outcomes.auc]
+metric = "AUC"
+""",
+        encoding="utf-8",
+    )
+    told = run("compare", file, "--fit", fit, "--out", tmp_path / "out").output
+    assert "STEROID stay as at the first event of each patient" in " ".join(
+        told.split()
+    )
