@@ -309,7 +309,7 @@ def _pieces(patient: Patient, population: Population, path: str) -> Pieces:
             patient, effects, _occasion_starts(patient, population) or (), first_d
         )
     except ValueError as error:
-        raise PackError(f"{path}: patient {patient.id}, {error}") from error
+        raise PackError(f"{path}: {error}") from error
 
 
 def _starts(

@@ -63,7 +63,7 @@ def pieces_of(
         first_d: day of the first event.
 
     Raises:
-        ValueError: a value that an effect cannot take, with its row where it is known.
+        ValueError: a value that an effect cannot take; says whose, and its row.
     """
     begun = [_begun(patient, effect) for effect in effects]
     cuts = {t for course in begun for t in course} | {*cycle_starts_d}
@@ -83,13 +83,17 @@ def pieces_of(
 
 def _begun(patient: Patient, effect: CovariateEffect) -> dict[float, float]:
     """What β multiplies from which day on, in order of time."""
-    found = {-np.inf: effect.value(patient.covariates[effect.column])}
+    try:
+        found = {-np.inf: effect.value(patient.covariates[effect.column])}
+    except ValueError as error:
+        raise ValueError(f"patient {patient.id}: {error}") from error
     for change in patient.changes.get(effect.column, ()) if effect.changes else ():
         since = change.time_d if effect.carry == "forward" else change.before_d
         try:
             found[since] = effect.value(change.value)
         except ValueError as error:
-            raise ValueError(f"row {change.row}: {error}") from error
+            where = f"patient {patient.id}, row {change.row}"
+            raise ValueError(f"{where}: {error}") from error
     return found
 
 

@@ -235,7 +235,7 @@ def test_what_cannot_change_is_refused_with_its_row():
     line = population(
         made(Line), QPCR, covariates=[effect("a~exp(STEROID)", COHORT.patients)]
     )
-    with pytest.raises(InputError, match="row 5, column STEROID.*one piece.*midway"):
+    with pytest.raises(InputError, match="row 4, column STEROID.*one piece.*midway"):
         pack(COHORT.first_cycles(1), line)
     with pytest.raises(InputError, match="row 7, column WT.*reads it as weight"):
         pack(with_changes("WT", LATE), moved())
