@@ -162,6 +162,11 @@ def test_the_gradient_of_a_coefficient_knows_of_the_changes(varied):
     # Second differences of h leave 1e-6 or so.
     expected = (float(above) - float(below)) / (2.0 * h)
     assert float(slope[at]) == pytest.approx(expected, rel=1e-5)
+    # Walked in groups, as fits are.
+    groups = dataclasses.replace(density, data=dataclasses.replace(data, together=2))
+    value, other = jax.jit(jax.value_and_grad(groups.log_density))(u, eta)
+    assert float(value) == pytest.approx(float(both(u, eta)[0]), rel=1e-12)
+    np.testing.assert_allclose(other, slope, rtol=1e-9)
 
 
 def growths(whole, data, row, phi):
