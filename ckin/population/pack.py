@@ -297,9 +297,11 @@ def _pieces(patient: Patient, population: Population, path: str) -> Pieces:
     effects = population.covariates
     for effect in effects:
         if effect.column not in patient.covariates:
+            row = min((s.row for s in patient.samples if s.row), default=0)
+            where = f"{path}, row {row}, column {effect.column}: " if row else ""
             raise PackError(
-                f"patient {patient.id} has no covariate {effect.column}; "
-                f"it has {', '.join(patient.covariates) or 'none'}"
+                f"{where}patient {patient.id} has no covariate "
+                f"{effect.column}; it has {', '.join(patient.covariates) or 'none'}"
             )
     first_d = 0.0
     if population.changing:

@@ -78,7 +78,7 @@ FLAGSHIP = population(load_model("feeding_szcart01"), QPCR)
         (
             [patient("a", ROWS, MIL=3.0), patient("b", ROWS)],
             population(made(Share), QPCR, covariates=[MIL]),
-            "patient b has no covariate MIL; it has WT",
+            "row 2, column MIL: patient b has no covariate MIL; it has WT",
         ),
         (
             [patient("a", ROWS), patient("b", ROWS)],
