@@ -134,15 +134,62 @@ def _comparison(found) -> Table:
     for column in found.comparison.columns:
         table.add_column(str(column), justify="right")
     for name, row in found.comparison.iterrows():
-        cells = [_number(str(key), value) for key, value in row.items()]
+        cells = [_cell(str(key), value) for key, value in row.items()]
         table.add_row(escape(str(name)), *cells)
     return table
 
 
-def _number(column: str, value: float) -> str:
+def _cell(column: str, value: float | bool) -> str:
+    if column == "converged":
+        return "yes" if value else "NO"
     if column in ("k-hat > 0.7", "left out", "anew"):
         return f"{value:.0f}"
     return f"{value:.2f}" if column != "inside 90%" else f"{value:.0%}"
+
+
+@commands.command("hold-out")
+def hold_out(
+    folder: Folder,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder of what is found.")],
+    share: Annotated[
+        float, typer.Option(help="Of each patient's samples, the last ones, to hide.")
+    ] = 0.2,
+    against: Annotated[
+        list[str],
+        typer.Option(
+            help="pooled: everyone the same patient; alone: each by the priors alone. "
+            "Repeatable; both unless told."
+        ),
+    ] = [],
+    seed: Seed = 0,
+    draws: Draws = 1000,
+) -> None:
+    """Hide each patient's last samples, fit again, foresee them; beside naive fits."""
+    from ckin.holdout import RIVALS
+    from ckin.holdout import hold_out as hide
+    from ckin.reopen import open_fit
+
+    with explained():
+        fit = open_fit(folder, draws)
+        with progress() as report:
+            found = hide(
+                fit,
+                out_dir,
+                share=share,
+                against=against or tuple(RIVALS),
+                draws=draws,
+                seed=seed,
+                report=report,
+            )
+    if not found.converged:
+        out.print("[bold red]A FIT DID NOT CONVERGE: see below[/bold red]")
+    say_synthetic(fit.manifest["synthetic_data"])
+    out.print(_comparison(found))
+    for line in found.lines:
+        out.print(line, markup=False)
+    out.print(f"written: {out_dir}", markup=False)
+    if not found.converged:
+        raise typer.Exit(NOT_CONVERGED)
 
 
 @commands.command()

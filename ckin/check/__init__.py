@@ -4,6 +4,11 @@ Everything here takes a density, its patients and draws; `ckin.reopen.open_fit` 
 of a fit folder, and `ckin diagnose` writes them all.
 """
 
+from ckin.check.held_out import alone as alone
+from ckin.check.held_out import hidden_foreseen as hidden_foreseen
+from ckin.check.held_out import hidden_samples as hidden_samples
+from ckin.check.held_out import pooled as pooled
+from ckin.check.held_out import without_last as without_last
 from ckin.check.npde import Errors as Errors
 from ckin.check.npde import normality as normality
 from ckin.check.npde import prediction_errors as prediction_errors

@@ -182,7 +182,8 @@ class Foreseen:
 
     Attributes:
         patients: one row a patient: ID, early and late (readings), elpd of the late
-            ones together, inside (late ones in their 90% interval), khat.
+            ones together and its mc_error, inside (late ones in their 90% interval),
+            khat.
         readings: one row a late reading: ID, TIME, DVID, observed, below, q05, q50,
             q95 (of a reading with error), inside. One below its limit is inside if
             the lower edge is below it too.
@@ -200,13 +201,12 @@ class Foreseen:
     def scores(self) -> Scores:
         """Of the patients who have late readings."""
         own = self.patients
-        none = np.zeros(len(own))
         return Scores(
             tuple(own["ID"]),
             own["elpd"].to_numpy(),
-            none,
+            own["mc_error"].to_numpy(),
             own["khat"].to_numpy(),
-            none > 0,
+            np.zeros(len(own), dtype=bool),
         )
 
 
@@ -266,9 +266,9 @@ def future_left_out(
         if not columns.size:
             continue
         weights, khat = weigh(log_early[:, row] - log_all[:, row])
-        elpd, _ = log_mean(log_upto[:, row] - log_early[:, row], weights)
+        elpd, error = log_mean(log_upto[:, row] - log_early[:, row], weights)
         about = [
-            _foreseen(seen, row, column, noisy[:, row, column], weights)
+            foreseen_of(seen, row, column, noisy[:, row, column], weights)
             for column in columns.tolist()
         ]
         readings += about
@@ -278,6 +278,7 @@ def future_left_out(
                 "early": int(early[row].sum()),
                 "late": columns.size,
                 "elpd": float(elpd),
+                "mc_error": float(error),
                 "inside": sum(own["inside"] for own in about),
                 "khat": khat,
             }
@@ -285,9 +286,10 @@ def future_left_out(
     return Foreseen(pd.DataFrame(patients), pd.DataFrame(readings))
 
 
-def _foreseen(
+def foreseen_of(
     seen: Observed, row: int, column: int, drawn: np.ndarray, weights: np.ndarray
 ) -> dict:
+    """A row about one reading: its interval among weighted draws of it, if inside."""
     known = np.isfinite(drawn) & (weights > 0)
     low, middle, high = np.quantile(
         drawn[known], (0.05, 0.5, 0.95), weights=weights[known], method="inverted_cdf"

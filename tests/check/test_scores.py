@@ -96,8 +96,11 @@ def test_a_patient_left_out_by_weights_scores_as_one_left_out_in_earnest(
     earnest = leave_patients_out(density, laplace, jax.random.key(5))
     good = ~found.anew
     assert good.sum() >= 9
-    # Two Monte Carlo estimates, and draws of an approximation in one: 0.3.
-    assert np.abs(found.elpd_i - earnest.elpd_i)[good].max() < 0.3
+    gap = np.abs(found.elpd_i - earnest.elpd_i)
+    error = np.hypot(found.mc_error, earnest.mc_error)
+    # Two Monte Carlo estimates, and draws of an approximation in one: another 0.1.
+    assert (gap < 0.1 + 3.0 * error)[good].all()
+    assert error[good].max() < 0.2
     assert found.elpd == pytest.approx(earnest.elpd, abs=1.0)
 
 
