@@ -68,16 +68,24 @@ def usual_pace(event_d: np.ndarray) -> Pace:
 
 
 def paces_of(grid: "Grid") -> list[Pace]:
-    """The pace of each patient of a batch: as long as the steps there are, anywhere."""
+    """The pace of each patient of a batch: as long as the steps there are, anywhere.
+
+    After the last of them it is that of their last days together. The last step alone
+    ends at a sample, and may be as short as one likes.
+    """
     paces = []
     for start, length in zip(
         np.asarray(grid.start_d), np.asarray(grid.length_d), strict=True
     ):
         real = length > 0
-        if real.any():
-            paces.append(Pace(start[real], 1.0 / length[real]))
-        else:
+        if not real.any():
             paces.append(usual_pace(np.unique(start)))
+            continue
+        start, length = start[real], length[real]
+        end = start[-1] + length[-1]
+        span = min(STEPS[0][0], end - start[0])
+        after = max(np.sum(start >= end - span) / span, 1.0 / STEPS[-1][1])
+        paces.append(Pace(np.append(start, end), np.append(1.0 / length, after)))
     return paces
 
 
