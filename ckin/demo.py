@@ -1,8 +1,8 @@
 """The demonstration: the bundled synthetic cohort from file to figures.
 
-First cycles with the empirical model and two cycles of some patients with the flagship,
-both by NUTS, and the flagship's curves at the FTC doses of the registry. Nothing here is
-a trial result.
+First cycles with the empirical model and two cycles of some patients with the
+flagship, both by NUTS, and the flagship's curves at the FTC doses of the registry.
+Nothing here is a trial result.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ EMPIRICAL, FLAGSHIP = "phases_stein2019", "feeding_szcart01"
 VIRTUAL_PATIENTS, WEIGHT_KG = 60, 62.0
 CYCLES, HORIZON_D, FIT_UNTIL_D = 2, 112.0, 120.0
 # Of the patients, to be quick.
-EVERY = 4
+EVERY = 3
 # copies/µg: half of a usual detection limit.
 LOGGED_FLOOR = 12.5
 
@@ -82,9 +82,7 @@ def _some_patients(dataset: Dataset) -> Dataset:
     """Some patients until day `FIT_UNTIL_D`, to be quick; said in the notes."""
     short = dataset.between_days(0.0, FIT_UNTIL_D, "the demonstration is short")
     kept = short.patients[::EVERY]
-    note = (
-        f"{len(kept)} of {len(short.patients)} patients: one in {EVERY}, to be quick"
-    )
+    note = f"{len(kept)} of {len(short.patients)} patients: one in {EVERY}, to be quick"
     return dataclasses.replace(short, patients=kept, notes=(*short.notes, note))
 
 

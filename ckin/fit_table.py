@@ -95,6 +95,7 @@ def print_fit(result, folder: Path) -> None:
     if result.profiles:
         _print_profiles(result.profiles)
     out.print(_referee_line(result.referee), markup=False)
+    out.print(_time_line(result.manifest["seconds"]), markup=False)
     out.print(f"written: {folder}", markup=False)
 
 
@@ -139,6 +140,13 @@ def _likelihood_lines(manifest) -> list[str]:
             "patients do not differ there"
         )
     return lines
+
+
+def _time_line(seconds) -> str:
+    """How long each part took, in one line."""
+    parts = ("starts", "sampling", "referee")
+    told = ", ".join(f"{name} {seconds[name]:.0f} s" for name in parts)
+    return f"time: {told}; {seconds['compiling']:.0f} s of it compiling"
 
 
 def _referee_line(judge) -> str:

@@ -4,8 +4,10 @@ A library leaves these settings to its user; a command line has to choose. Whate
 environment already says stands.
 """
 
+import contextlib
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -22,6 +24,29 @@ WHOLE_LOOPS = (
 # Seconds of compiling under which a program is not worth keeping: a fit has 380 small
 # ones of 30 ms each, whose files have 3 MB together and are read in 2 s.
 WORTH_KEEPING_S = 0.0
+
+
+# What JAX calls the making of a program: put to XLA, and made by it or from the cache.
+_COMPILING = (
+    "/jax/core/compile/jaxpr_to_mlir_module_duration",
+    "/jax/core/compile/backend_compile_duration",
+)
+
+
+@contextlib.contextmanager
+def compile_clock() -> Iterator[Callable[[], float]]:
+    """Seconds of compiling since it was entered; tracing is not in it."""
+    spent: list[float] = []
+
+    def heard(event: str, duration_secs: float, **_: str | int) -> None:
+        if event in _COMPILING:
+            spent.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(heard)
+    try:
+        yield lambda: sum(spent)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(heard)
 
 
 def cache_folder() -> Path:

@@ -2,6 +2,7 @@
 
 import inspect
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def finish(
     settings: dict,
     checkpoint: Checkpoint | None,
     seconds: dict,
+    compiled: Callable[[], float],
     report: Report,
 ) -> Fit:
     """Referee, summaries, verdict and manifest of the draws."""
@@ -67,6 +69,7 @@ def finish(
     told = partial(report, "referee")
     judge = referee(density, *judged_draws, fitted=known, report=told)
     seconds = {**seconds, "referee": time.perf_counter() - began}
+    seconds["compiling"] = compiled()
     report("summaries", 0, 1)
     sampler = SAMPLERS.get(settings["method"])
     summary, table = summarise(density, u, sampler.together if sampler else 1)

@@ -1,6 +1,7 @@
 """Fit a population: starts, one of the engines, referee, verdict."""
 
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -42,6 +43,7 @@ from ckin.inference.identity import identity
 from ckin.inference.laplace import PopulationLaplace, fit_laplace
 from ckin.inference.results import Fit
 from ckin.population import GRID_ERROR, GridReport, Population, laid_on, pack
+from ckin.runtime import compile_clock
 from ckin.solve import Grid, Solver
 
 
@@ -139,8 +141,38 @@ def fit(
             "maximum likelihood takes readings, not the wells of plates: fit the file "
             "that `ckin ct` writes, or take --method nuts"
         )
+    with compile_clock() as compiled:
+        return _fitted(
+            dataset,
+            population,
+            settings,
+            draws,
+            solver,
+            report,
+            checkpoint=checkpoint,
+            resume=resume,
+            compiled=compiled,
+        )
+
+
+def _fitted(
+    dataset: Dataset,
+    population: Population,
+    settings: dict,
+    draws: int,
+    solver: Solver | None,
+    report: Report,
+    *,
+    checkpoint: str | Path | None,
+    resume: bool,
+    compiled: Callable[[], float],
+) -> Fit:
+    """A fit whose settings are sound, from packing to manifest."""
+    method, chains, warmup, grid_error = (
+        settings[name] for name in ("method", "chains", "warmup", "grid_error")
+    )
     began = time.perf_counter()
-    keys = jax.random.split(jax.random.key(seed), 4)
+    keys = jax.random.split(jax.random.key(settings["seed"]), 4)
     density = make_density(population, pack(dataset, population), solver)
     memory = _memory(checkpoint, dataset, density, settings, draws, resume)
     start = memory.step(
@@ -158,7 +190,7 @@ def fit(
         density,
         geometry,
         sample_key,
-        sampler=usual,
+        sampler=SAMPLERS.get(method, SAMPLERS["nuts"]),
         chains=chains,
         warmup=warmup,
         draws=draws,
@@ -178,7 +210,7 @@ def fit(
             jax.random.fold_in(sample_key, 1),
             chains=chains,
             draws=draws,
-            seed=seed,
+            seed=settings["seed"],
             report=report,
             memory=memory,
             sample=sampling,
@@ -203,6 +235,7 @@ def fit(
             "starts": started - began,
             "sampling": time.perf_counter() - started,
         },
+        compiled=compiled,
         report=report,
     )
 

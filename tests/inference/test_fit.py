@@ -149,7 +149,9 @@ def test_the_manifest_says_what_was_run_on_what(folder, simulated):
     }
     assert {key: manifest[key] for key in expected} == expected
     assert {"environment", "data", "model_sha256", "seconds"} <= set(manifest)
-    assert set(manifest["seconds"]) == {"starts", "sampling", "referee"}
+    spent = manifest["seconds"]
+    assert set(spent) == {"starts", "sampling", "referee", "compiling"}
+    assert 0.0 < spent["compiling"] < sum(spent.values()) - spent["compiling"]
     assert len(manifest["model_sha256"]) == 64
     assert manifest["environment"]["float64"] is True
 
