@@ -326,6 +326,32 @@ def _spreads(model: AbstractModel, reading: str | None) -> dict[str, float] | No
     return dict(model.omega_readings[reading])
 
 
+def fit_as(
+    analysis: Analysis, dataset: Dataset, whole: Population, report: Report, **kept
+) -> Fit:
+    """Fit a population in the way that an analysis says.
+
+    Args:
+        analysis: method, its numbers and its seed.
+        dataset: the patients.
+        whole: the population, of this analysis or another.
+        report: called with (stage, done, total).
+        kept: `checkpoint` and `resume` of `ckin.inference.fit`.
+    """
+    return fit(
+        dataset,
+        whole,
+        method=analysis.method,
+        chains=analysis.chains,
+        warmup=analysis.warmup,
+        draws=analysis.draws,
+        seed=analysis.seed,
+        grid_error=analysis.grid_error,
+        report=report,
+        **kept,
+    )
+
+
 def run_fit(
     dataset: Dataset,
     analysis: Analysis,
@@ -350,19 +376,8 @@ def run_fit(
     whole, given = build_population(analysis, dataset), dataset
     dataset = described(dataset, whole, analysis.from_day)
     wanted = wanted_profiles(analysis.profiles, analysis.method, whole, dataset)
-    result = fit(
-        dataset,
-        whole,
-        method=analysis.method,
-        chains=analysis.chains,
-        warmup=analysis.warmup,
-        draws=analysis.draws,
-        seed=analysis.seed,
-        grid_error=analysis.grid_error,
-        checkpoint=folder / CHECKPOINT,
-        resume=resume,
-        report=report,
-    )
+    kept = {"checkpoint": folder / CHECKPOINT, "resume": resume}
+    result = fit_as(analysis, dataset, whole, report, **kept)
     result = with_profiles(result, wanted, seed=analysis.seed, report=report)
     with writing(folder):
         result.write(folder)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from ckin.analysis import Analysis, run_fit
+from ckin.analysis import fit_as, run_fit
 from ckin.check import (
     alone,
     hidden_foreseen,
@@ -27,7 +27,7 @@ from ckin.check import (
 from ckin.check.scores import Foreseen
 from ckin.dataset import Dataset
 from ckin.errors import InputError, did_you_mean
-from ckin.inference import Fit, fit
+from ckin.inference import Fit
 from ckin.inference.by_patient import compare
 from ckin.inference.density import make_density
 from ckin.population import Population, pack, refined
@@ -119,7 +119,7 @@ def hold_out(
     fits = {OWN: run_fit(early, analysis, folder / OWN, partial(_told, report, OWN))}
     for name in against:
         whole = RIVALS[name](fits[OWN].density.population)
-        fits[name] = _fitted(early, whole, analysis, partial(_told, report, name))
+        fits[name] = fit_as(analysis, early, whole, partial(_told, report, name))
         with writing(folder / name):
             fits[name].write(folder / name)
     foreseen = {}
@@ -142,20 +142,6 @@ def hold_out(
 
 def _told(report: Callable, name: str, stage: str, done: int, total: int) -> None:
     report(f"{name}: {stage}", done, total)
-
-
-def _fitted(early: Dataset, whole: Population, analysis: Analysis, report) -> Fit:
-    return fit(
-        early,
-        whole,
-        method=analysis.method,
-        chains=analysis.chains,
-        warmup=analysis.warmup,
-        draws=analysis.draws,
-        seed=analysis.seed,
-        grid_error=analysis.grid_error,
-        report=report,
-    )
 
 
 def _foreseen(
