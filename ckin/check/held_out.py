@@ -10,11 +10,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 
 from ckin._types import Array, Bool, Float
 from ckin.check.replicates import Observed, predicted_samples
-from ckin.check.scores import Foreseen, foreseen_of
+from ckin.check.scores import Foreseen, Score, foreseen_by_patient
 from ckin.dataset import Dataset, Patient
 from ckin.dataset.records import counted
 from ckin.inference.by_patient import log_mean
@@ -94,16 +93,27 @@ def alone(population: Population) -> Population:
     The error SD is of all, which is what patients may still say of each other.
     """
     spread = dict(zip(population.vary, population.omega, strict=True))
-    held, omega = {}, []
-    for name, info in population.info.items():
-        assert info.prior is not None  # `population` refuses such a parameter
-        values = info.prior.sample(jax.random.key(0), (PRIOR_DRAWS,))
-        one = dataclasses.replace(pooled(population), estimate=(name,), covariates=())
-        phi = np.asarray(one.to_phi(jnp.asarray(values)[:, None]))[:, 0]
-        low, _, high = np.quantile(phi, (0.16, 0.5, 0.84))
-        omega.append(float(np.hypot(0.5 * (high - low), spread.get(name, 0.0))))
-        law = {"log": log_normal, "logit": logit_normal}.get(info.scale, normal)
-        held[name] = law(float(np.median(values)), HELD * omega[-1])
+    priors = {name: info.prior for name, info in population.info.items()}
+    values = jnp.stack(
+        [
+            prior.sample(jax.random.key(0), (PRIOR_DRAWS,))
+            for prior in priors.values()
+            if prior is not None  # `population` refuses such a parameter
+        ],
+        axis=1,
+    )
+    low, high = np.quantile(population.to_phi(values), (0.16, 0.84), axis=0)
+    between = [spread.get(name, 0.0) for name in population.estimate]
+    omega = np.hypot(0.5 * (high - low), between).tolist()
+    middle = np.median(values, axis=0).tolist()
+    held = {
+        name: {"log": log_normal, "logit": logit_normal}.get(info.scale, normal)(
+            median, HELD * own
+        )
+        for (name, info), median, own in zip(
+            population.info.items(), middle, omega, strict=True
+        )
+    }
     return dataclasses.replace(
         pooled(population),
         vary=population.estimate,
@@ -141,26 +151,9 @@ def hidden_foreseen(
     _, noisy = predicted_samples(density, *draws, key)
     equal = np.full(len(u), 1.0 / len(u))
     together = np.where(hidden, likely, 0.0).sum(axis=2)
-    patients, readings = [], []
-    for row, name in enumerate(seen.ids):
-        columns = np.flatnonzero(hidden[row])
-        if not columns.size:
-            continue
-        about = [
-            foreseen_of(seen, row, column, noisy[:, row, column], equal)
-            for column in columns.tolist()
-        ]
-        elpd, error = log_mean(together[:, row], equal)
-        readings += about
-        patients.append(
-            {
-                "ID": name,
-                "early": int(seen.present[row].sum()) - columns.size,
-                "late": columns.size,
-                "elpd": float(elpd),
-                "mc_error": float(error),
-                "inside": sum(own["inside"] for own in about),
-                "khat": -np.inf,
-            }
-        )
-    return Foreseen(pd.DataFrame(patients), pd.DataFrame(readings))
+
+    def score(row: int) -> Score:
+        return Score(equal, *log_mean(together[:, row], equal), -np.inf)
+
+    early = seen.present & ~hidden
+    return foreseen_by_patient(seen, early, hidden, noisy, score)

@@ -10,6 +10,8 @@ Pareto k-hat of its weights. Patients over 0.7 are left out in earnest
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -17,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from ckin._types import Array, Bool, Float
+from ckin._types import Array, ArrayLike, Bool, Float
 from ckin.check.replicates import Observed, predicted_samples
 from ckin.inference.by_patient import LeftOut, leave_patients_out, log_mean
 from ckin.inference.convergence import KHAT_LIMIT
@@ -260,15 +262,48 @@ def future_left_out(
         np.asarray(given.eta), np.asarray(picked)[:, None, :, None], axis=1
     )[:, 0]
     _, noisy = predicted_samples(density, u, own_eta, keys[4])
+
+    def score(row: int) -> Score:
+        weights, khat = weigh(log_early[:, row] - log_all[:, row])
+        gain = log_upto[:, row] - log_early[:, row]
+        return Score(weights, *log_mean(gain, weights), khat)
+
+    return foreseen_by_patient(seen, early, late, noisy, score)
+
+
+class Score(NamedTuple):
+    """Of a patient's later readings together: weights of draws, elpd, error, k-hat."""
+
+    weights: np.ndarray
+    elpd: ArrayLike
+    mc_error: ArrayLike
+    khat: float
+
+
+def foreseen_by_patient(
+    seen: Observed,
+    early: Bool[np.ndarray, "patients samples"],
+    late: Bool[np.ndarray, "patients samples"],
+    noisy: Float[np.ndarray, "draws patients samples"],
+    score: Callable[[int], Score],
+) -> Foreseen:
+    """What was foreseen, by patient and by reading.
+
+    Args:
+        seen: the readings.
+        early: which were known of their patient.
+        late: which were foreseen.
+        noisy: draws of all, natural log.
+        score: of a patient who has late readings, by its row.
+    """
     patients, readings = [], []
     for row, name in enumerate(seen.ids):
         columns = np.flatnonzero(late[row])
         if not columns.size:
             continue
-        weights, khat = weigh(log_early[:, row] - log_all[:, row])
-        elpd, error = log_mean(log_upto[:, row] - log_early[:, row], weights)
+        own = score(row)
         about = [
-            foreseen_of(seen, row, column, noisy[:, row, column], weights)
+            _foreseen(seen, row, column, noisy[:, row, column], own.weights)
             for column in columns.tolist()
         ]
         readings += about
@@ -277,16 +312,16 @@ def future_left_out(
                 "ID": name,
                 "early": int(early[row].sum()),
                 "late": columns.size,
-                "elpd": float(elpd),
-                "mc_error": float(error),
-                "inside": sum(own["inside"] for own in about),
-                "khat": khat,
+                "elpd": float(own.elpd),
+                "mc_error": float(own.mc_error),
+                "inside": sum(reading["inside"] for reading in about),
+                "khat": own.khat,
             }
         )
     return Foreseen(pd.DataFrame(patients), pd.DataFrame(readings))
 
 
-def foreseen_of(
+def _foreseen(
     seen: Observed, row: int, column: int, drawn: np.ndarray, weights: np.ndarray
 ) -> dict:
     """A row about one reading: its interval among weighted draws of it, if inside."""

@@ -13,6 +13,7 @@ from ckin.population.model import (
     completed,
     log_readings,
     reading_log_likelihoods,
+    walked_back,
 )
 from ckin.population.pack import Packed
 from ckin.population.specification import Population
@@ -37,8 +38,7 @@ def patient_log_likelihoods(
     """
     solver = Solver() if solver is None else solver
     grouped = 0 < data.together < data.n_patients
-    by_grid = population.on_grid and solver.method is None and solver.reverse_only
-    if not (grouped and by_grid) or data.standards is not None:
+    if not (grouped and walked_back(population, solver)) or data.standards is not None:
         return _each(population, data, phi, sigma, solver)
     sigma = jnp.broadcast_to(sigma, (data.n_patients, sigma.shape[-1]))
     return _by_groups((phi, sigma), (population, data, solver))

@@ -77,6 +77,11 @@ class CensoredReading(dist.Distribution):
         return jnp.where(self.solved, each, -jnp.inf)
 
 
+def walked_back(population: Population, solver: Solver) -> bool:
+    """Whether trajectories are walked on a grid, with the walk's own gradient."""
+    return population.on_grid and solver.method is None and solver.reverse_only
+
+
 def log_readings(
     population: Population,
     phi: Float[Array, "patients estimated"],
@@ -90,11 +95,11 @@ def log_readings(
     (`Solver.reverse_only`).
     """
     solver = Solver() if solver is None else solver
-    backward = solver.method is None and solver.reverse_only
+    backward = walked_back(population, solver)
 
     def each(phi, known, events, grid, time_d, after, which):
         whole = (population, solver, known, events, grid, time_d, after, which)
-        if population.on_grid and backward:
+        if backward:
             return _guarded(phi, whole)
         return _patient_readings(phi, whole)
 
@@ -109,7 +114,7 @@ def log_readings(
 
     grid = dataclasses.replace(data.grid, until=None)
     rows = (phi, data.known, data.events, grid, data.time_d, data.after, data.which)
-    size = data.together if population.on_grid and backward else 0
+    size = data.together if backward else 0
     return in_groups(side_by_side, size, data.grid.read_at, rows)
 
 
