@@ -147,7 +147,7 @@ def build_population(analysis: Analysis, dataset: Dataset) -> Population:
             for text in analysis.covariates
         ],
         omega=_spreads(model, analysis.omega_reading),
-        correlate=[_names(group) for group in analysis.correlate],
+        correlate=[names_between_commas(group) for group in analysis.correlate],
         eta=analysis.eta,
         screen=analysis.screen,
         iov=analysis.iov,
@@ -155,7 +155,7 @@ def build_population(analysis: Analysis, dataset: Dataset) -> Population:
     )
 
 
-def _names(text: str) -> list[str]:
+def names_between_commas(text: str) -> list[str]:
     """Names between commas."""
     return [name.strip() for name in text.split(",")]
 

@@ -23,16 +23,15 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from arviz_stats.ecdf_utils import compute_ecdf, ecdf_pit
-from numpyro.distributions import biject_to
 from numpyro.infer import Predictive
 from scipy import stats
 
-from ckin.analysis import described
+from ckin.analysis import described, names_between_commas
 from ckin.cohort import read_off, unread
-from ckin.dataset import Dataset
+from ckin.dataset import Dataset, most_cycles
 from ckin.errors import InputError
 from ckin.inference import fit
-from ckin.inference.density import Density, make_density, prior_sites
+from ckin.inference.density import Density, make_density
 from ckin.inference.identity import differences
 from ckin.inference.predict import sample_log_likelihoods
 from ckin.population import (
@@ -42,6 +41,7 @@ from ckin.population import (
     population,
     population_model,
 )
+from ckin.population.hyper import told_values
 from ckin.simulation import Watch, model_and_plan, until
 from ckin.writing import put_whole, writing
 
@@ -74,6 +74,9 @@ class Design:
         horizon_d: samples until this day; `None` for all that are usual.
         estimate: parameters to estimate; empty for the model's own choice.
         vary: parameters that vary between patients; empty likewise.
+        correlate: groups of parameters that are correlated, each with commas.
+        eta: how patients are distributed, one of `ckin.population.ETAS`.
+        iov: parameters that differ between the cycles of a patient.
         values: other values of parameters and names of laws, by name.
         method: of the fits.
         chains: of the fits.
@@ -89,6 +92,9 @@ class Design:
     horizon_d: float | None = None
     estimate: tuple[str, ...] = ()
     vary: tuple[str, ...] = ()
+    correlate: tuple[str, ...] = ()
+    eta: str = "normal"
+    iov: tuple[str, ...] = ()
     values: Mapping[str, float | str] = dataclasses.field(default_factory=dict)
     method: str = "nuts"
     chains: int = 4
@@ -102,16 +108,20 @@ class _Cohort:
 
     def __init__(self, design: Design) -> None:
         model, plan = model_and_plan(design.model, design.protocol, design.values)
+        key = jax.random.key(design.seed)
+        people = design.watch.patients(key, plan, design.patients)
+        if design.horizon_d is not None:
+            people = tuple(until(patient, design.horizon_d) for patient in people)
         self.population: Population = population(
             model,
             design.watch.laws(),
             estimate=design.estimate or None,
             vary=design.vary or None,
+            correlate=[names_between_commas(group) for group in design.correlate],
+            eta=design.eta,
+            iov=design.iov,
+            occasions=most_cycles(people),
         )
-        key = jax.random.key(design.seed)
-        people = design.watch.patients(key, plan, design.patients)
-        if design.horizon_d is not None:
-            people = tuple(until(patient, design.horizon_d) for patient in people)
         blank = unread(self.population, people)
         # Only what the model describes is fitted: only that is drawn.
         self.blank = described(blank, self.population, None)
@@ -148,7 +158,9 @@ def as_json(design: Design) -> dict[str, Any]:
 
 def _design(told: Mapping[str, Any]) -> Design:
     watch = told["watch"] | {"assays": tuple(told["watch"]["assays"])}
-    lists = {name: tuple(told[name]) for name in ("estimate", "vary")}
+    lists = {
+        name: tuple(told[name]) for name in ("estimate", "vary", "correlate", "iov")
+    }
     return Design(**{**told, **lists, "watch": Watch(**watch)})
 
 
@@ -168,16 +180,12 @@ def replicate(told: Mapping[str, Any], number: int) -> dict[str, Any]:
     design, cohort = _design(told), _cohort(json.dumps(told))
     key = jax.random.fold_in(jax.random.key(design.seed), number + 1)
     data, truth = cohort.drawn(key)
-    sites = prior_sites(cohort.density)
-    u_true = np.array(
-        [
-            np.asarray(biject_to(sites[name].support).inv(jnp.asarray(truth[name])))
-            for name in cohort.density.names
-        ]
-    )
+    sites = {name: jnp.asarray(value) for name, value in truth.items()}
+    values = told_values(cohort.population, sites)
+    u_true = np.asarray(cohort.density.unconstrain(values))
     record: dict[str, Any] = {
         "number": number,
-        "truth": {name: float(truth[name]) for name in cohort.density.names},
+        "truth": {name: float(values[name]) for name in cohort.density.names},
         "ranks": {},
         "of": RANKED,
     }

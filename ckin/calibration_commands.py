@@ -12,8 +12,11 @@ from rich.table import Table
 
 from ckin.errors import InputError
 from ckin.options import (
+    Correlate,
     Estimate,
+    Eta,
     Horizon,
+    Iov,
     Model,
     Protocol,
     Set,
@@ -50,6 +53,9 @@ def calibrate(
     examined: WatchedExamined = [],
     estimate: Estimate = [],
     vary: Vary = [],
+    correlate: Correlate = [],
+    eta: Eta = "normal",
+    iov: Iov = [],
     set: Set = [],
     method: Annotated[str, typer.Option(help="Of the fits; see `ckin fit`.")] = "nuts",
     chains: Annotated[int, typer.Option(min=1)] = 4,
@@ -81,6 +87,9 @@ def calibrate(
             horizon_d=horizon,
             estimate=tuple(estimate),
             vary=tuple(vary),
+            correlate=tuple(correlate),
+            eta=eta,
+            iov=tuple(iov),
             values=values_of(set),
             method=method,
             chains=chains,

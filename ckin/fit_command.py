@@ -12,9 +12,12 @@ from ckin.errors import InputError
 from ckin.fit_table import print_fit, say_resumed, told_how_to_resume
 from ckin.options import (
     Chains,
+    Correlate,
     Data,
     Draws,
     Estimate,
+    Eta,
+    Iov,
     Limit,
     Map,
     Model,
@@ -103,19 +106,9 @@ def fit(
     screen: Annotated[
         bool, typer.Option(help="Horseshoe prior: few of the covariates act.")
     ] = False,
-    correlate: Annotated[
-        list[str],
-        typer.Option(
-            help="A,B[,C]: parameters correlated between patients. Repeatable."
-        ),
-    ] = [],
-    eta: Annotated[
-        str, typer.Option(help="How patients differ: normal, or student_t (4 df).")
-    ] = "normal",
-    iov: Annotated[
-        list[str],
-        typer.Option(help="Parameter that differs between cycles too. Repeatable."),
-    ] = [],
+    correlate: Correlate = [],
+    eta: Eta = "normal",
+    iov: Iov = [],
     omega_reading: Annotated[
         str | None,
         typer.Option(help="Reading of the source's spreads, where it is open."),

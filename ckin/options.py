@@ -52,6 +52,17 @@ Estimate = Annotated[
 Vary = Annotated[
     list[str], typer.Option(help="Parameters that differ between patients.")
 ]
+Correlate = Annotated[
+    list[str],
+    typer.Option(help="A,B[,C]: parameters correlated between patients. Repeatable."),
+]
+Eta = Annotated[
+    str, typer.Option(help="How patients differ: normal, or student_t (4 df).")
+]
+Iov = Annotated[
+    list[str],
+    typer.Option(help="Parameter that differs between cycles too. Repeatable."),
+]
 Horizon = Annotated[
     float | None, typer.Option(help="Days from the first infusion to follow.")
 ]

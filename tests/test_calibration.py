@@ -1,6 +1,7 @@
 """Laws of calibration: what ranks say of samplers that are right and of wrong ones."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -138,6 +139,9 @@ def test_a_design_survives_json():
         "szcart01-cart1",
         watch=Watch(("qpcr",), {"qpcr": 25.0}),
         vary=("cmax",),
+        correlate=("cmax,tmax",),
+        eta="student_t",
+        iov=("tmax",),
         values={"cmax": 1e4},
     )
     assert calibration._design(as_json(design)) == design
@@ -190,6 +194,27 @@ def test_a_replicate_is_its_seed_and_ranks_everything(tmp_path):
     assert set(once["ranks"]) == {*once["truth"], LIKELIHOOD}
     assert all(0 <= rank <= once["of"] == RANKED for rank in once["ranks"].values())
     json.dumps(once)
+
+
+@pytest.mark.slow
+def test_patients_who_are_correlated_and_cycles_that_differ_are_ranked_too():
+    design = Design(
+        str(Path(__file__).parent / "scenario" / "linear.py"),
+        "szcart01-two-cycles",
+        patients=3,
+        horizon_d=56.0,
+        estimate=("loss", "scale"),
+        vary=("loss", "scale"),
+        correlate=("loss,scale",),
+        eta="student_t",
+        iov=("loss",),
+        method="map",
+        draws=50,
+    )
+    record = replicate(as_json(design), 0)
+    assert {"omega_iov_loss", "corr_loss_scale"} <= set(record["truth"])
+    assert set(record["ranks"]) == {*record["truth"], LIKELIHOOD}
+    assert -1.0 < record["truth"]["corr_loss_scale"] < 1.0
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from ckin.dataset.disposition import disposition
 from ckin.dataset.faults import DataError, Fault
 from ckin.dataset.read import read_dataset
 from ckin.dataset.recognised import Recognised, recognised
-from ckin.dataset.records import Change, Dataset, Patient, Sample
+from ckin.dataset.records import Change, Dataset, Patient, Sample, most_cycles
 from ckin.dataset.side_file import save_column_map
 from ckin.dataset.write import check_format, write_dataset
 
@@ -39,4 +39,5 @@ __all__ = [
     "recognised",
     "save_column_map",
     "write_dataset",
+    "most_cycles",
 ]

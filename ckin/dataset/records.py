@@ -6,7 +6,7 @@ the limit and says so; it is never a zero.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ckin.dataset.wells import Plate, Wells
 from ckin.protocol import Dose, InputWindow
@@ -154,6 +154,18 @@ class Patient:
         return {name: each for name, each in kept.items() if each}
 
 
+def most_cycles(patients: Sequence[Patient]) -> int:
+    """The largest number of cycles that any of these patients has."""
+    return max(
+        (
+            record.cycle
+            for patient in patients
+            for record in (*patient.doses, *patient.samples)
+        ),
+        default=1,
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """The patients of one file.
@@ -193,14 +205,7 @@ class Dataset:
     @property
     def n_cycles(self) -> int:
         """The largest number of cycles that any patient has."""
-        return max(
-            (
-                record.cycle
-                for patient in self.patients
-                for record in (*patient.doses, *patient.samples)
-            ),
-            default=1,
-        )
+        return most_cycles(self.patients)
 
     def first_cycles(self, n: int) -> "Dataset":
         """The same patients in cycles 1 to `n`; what was left out is in the notes."""
