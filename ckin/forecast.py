@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from ckin._types import Array, Float
+from ckin._types import Array, Bool, Float
 from ckin.analysis import described
 from ckin.check.replicates import predicted_samples
 from ckin.dataset import Dataset, Patient, Sample
@@ -33,13 +33,13 @@ from ckin.inference.integrated import (
 from ckin.plot import Curves, individual_fits, save
 from ckin.population import Packed, pack
 from ckin.reopen import OpenedFit
-from ckin.solve import make_grids, paces_of, pad_grid, quickest
-from ckin.solve.grid import usual_pace
+from ckin.solve import Grid, make_grids, paces_of, pad_grid, quickest
+from ckin.solve.grid import cut_grid, usual_pace
 
 
 # Draws of η for each of the population, and draws kept.
 EACH, KEPT = 32, 400
-# Days of a curve; samples and steps are padded to multiples of these, and one more.
+# Days of a curve; samples and steps are padded to multiples of these.
 DAYS, SAMPLES, STEPS = 60, 16, 64
 # Fewer independent draws than this are not enough for a 90% interval.
 LEAST_ESS = 50.0
@@ -103,8 +103,21 @@ class Forecaster:
         dense = np.linspace(0.0, min(until_d, last_dose + 60.0), DAYS // 2 + 1)[1:]
         late = np.linspace(dense[-1], until_d, DAYS - DAYS // 2 + 1)[1:]
         self.days_d = np.unique(np.concatenate([dense, late]))
-        self._steps, self._samples = 0, 0
         self._pace = quickest(paces_of(fit.density.data.grid))
+        # Room for newcomers who are like the patients of the fit. Whoever needs more
+        # makes it for all that follow.
+        data, assays = fit.density.data, len(fit.density.population.assays)
+        self._like, self._steps = data, data.grid.start_d.shape[1]
+        self._samples = _rounded(data.time_d.shape[1] + DAYS * assays, SAMPLES)
+
+    def make_room(self, dataset: Dataset) -> None:
+        """See who is to come, so that one compilation serves them all.
+
+        Raises:
+            InputError: as a forecast of any of them.
+        """
+        for patient in dataset.patients:
+            self._packed(patient, dataset)
 
     def __call__(self, patient: Patient, dataset: Dataset) -> Forecast:
         """Forecast one patient.
@@ -117,17 +130,14 @@ class Forecaster:
             InputError: data that do not suit the fit; a patient whom no draw solves.
         """
         began = time.perf_counter()
-        one = described(
-            dataclasses.replace(dataset, patients=(patient,)),
-            self._fit.density.population,
-            self._fit.analysis.from_day,
-        )
-        density, known, foreseen = self._density(one)
+        data, foreseen = self._packed(patient, dataset)
+        density = eqx.tree_at(lambda d: d.data, self._fit.density, data)
+        known = _until_known(density)
         keys = jax.random.split(self._key, 4)
         hypers = _hypers(density, jnp.asarray(self._fit.u))
         middle = jax.tree.map(lambda x: x.mean(axis=0), hypers)
-        quads = expanded_about(density, middle, found_modes(density, middle, keys[0]))
-        drawn = weighted_draws(density, hypers, quads, keys[1], EACH)
+        quads = expanded_about(known, middle, found_modes(known, middle, keys[0]))
+        drawn = weighted_draws(known, hypers, quads, keys[1], EACH)
         log_weight = np.asarray(drawn.log_weight[..., 0]).ravel()
         if not np.isfinite(log_weight).any():
             raise InputError(
@@ -147,62 +157,70 @@ class Forecaster:
             name,
             self._table(name, density, foreseen, clean[:, 0], noisy[:, 0]),
             _parameters(name, density, np.asarray(values)),
-            known,
+            int(data.present.sum()),
             float(1.0 / np.sum(weight**2)),
             time.perf_counter() - began,
         )
 
-    def _density(self, one: Dataset) -> tuple[Density, int, np.ndarray]:
-        """Of the patient with the days to foresee among its samples, seen by nobody.
+    def _packed(
+        self, patient: Patient, dataset: Dataset
+    ) -> tuple[Packed, Bool[np.ndarray, " samples"]]:
+        """The patient's arrays, with the days to foresee among its samples, unread.
 
         Returns:
-            The density, the number of readings it sees, and which samples are days.
+            The arrays, and which of the samples are days to foresee.
         """
-        density, cohort = self._fit.density, self._fit.dataset
-        population = density.population
-        names = [assay.name for assay in population.assays]
-        (patient,) = one.patients
-        if patient.id in density.data.ids:
-            patient = dataclasses.replace(patient, id=f"{patient.id} (new)")
-        real = [s for s in patient.samples if s.assay in names]
-        days = [_unread(t, name) for t in self.days_d.tolist() for name in names]
-        # Room for as many samples as patients with few have.
-        if len(real) + len(days) > self._samples:
-            self._samples = -(-(len(real) + len(days)) // SAMPLES) * SAMPLES + SAMPLES
-        size = self._samples
-        days += [days[-1]] * (size - len(real) - len(days))
-        every = sorted([*real, *days], key=lambda s: (s.time_d, s.after))
-        patient = dataclasses.replace(patient, samples=tuple(every))
-        # Among the patients of the fit: what a covariate is to all of them.
-        whole = pack(
-            dataclasses.replace(cohort, patients=(*cohort.patients, patient)),
+        population = self._fit.density.population
+        one = described(
+            dataclasses.replace(dataset, patients=(patient,)),
             population,
+            self._fit.analysis.from_day,
         )
-        data = _row(whole, len(cohort.patients), size)
+        names = [assay.name for assay in population.assays]
+        read = [
+            s
+            for s in one.patients[0].samples
+            if s.assay in names and s.time_d <= self._day_d
+        ]
+        days = [_unread(t, name) for t in self.days_d.tolist() for name in names]
+        self._samples = max(self._samples, _rounded(len(read) + len(days), SAMPLES))
+        days += [days[-1]] * (self._samples - len(read) - len(days))
+        every = sorted([*read, *days], key=lambda s: (s.time_d, s.after))
+        patient = dataclasses.replace(one.patients[0], samples=tuple(every))
+        data = pack(
+            dataclasses.replace(one, patients=(patient,)), population, self._like
+        )
+        self._like = data
         foreseen = np.array([s.row == UNREAD for s in every])
-        seen = ~foreseen & (np.array([s.time_d for s in every]) <= self._day_d)
-        data = eqx.tree_at(lambda d: d.present, data, jnp.asarray(seen)[None])
+        return dataclasses.replace(
+            data,
+            ids=("new",),
+            grid=self._grid(data),
+            present=jnp.asarray(~foreseen)[None],
+        ), foreseen
+
+    def _grid(self, data: Packed) -> Grid:
+        """Steps to the last sample, as many as others have; the rest is not walked."""
         event_d = np.asarray(data.events.time_d)[0]
         grid = make_grids(
-            population.model,
+            self._fit.density.population.model,
             data.events,
             data.time_d,
             data.after,
             [quickest([self._pace, usual_pace(event_d)])],
         )
-        # Room for the next patient's samples and doses, which cut steps of their own.
-        if grid.start_d.shape[1] > self._steps:
-            self._steps = -(-grid.start_d.shape[1] // STEPS) * STEPS + STEPS
         alone = jax.tree.map(lambda rows: np.asarray(rows)[0], grid)
-        grid = jax.tree.map(
-            lambda rows: jnp.asarray(rows)[None], pad_grid(alone, self._steps)
+        last = int(alone.read_at.max())
+        # Doses cut steps of their own: the next patient may have other ones.
+        if last > self._steps:
+            self._steps = _rounded(last + last // 4, STEPS)
+        padded = jax.tree.map(
+            lambda rows: jnp.asarray(rows)[None],
+            pad_grid(
+                cut_grid(alone, min(self._steps, alone.start_d.size)), self._steps
+            ),
         )
-        data = eqx.tree_at(lambda d: d.grid, data, grid)
-        return (
-            eqx.tree_at(lambda d: d.data, density, data),
-            int(seen.sum()),
-            foreseen,
-        )
+        return dataclasses.replace(padded, until=jnp.asarray(last))
 
     def _table(
         self,
@@ -239,17 +257,16 @@ def _unread(time_d: float, assay: str) -> Sample:
     return Sample(time_d, assay, 1.0, False, None, False, 1, UNREAD, 1.0, 1)
 
 
-def _row(whole: Packed, row: int, size: int) -> Packed:
-    """One patient of a cohort, with its first samples alone, under no name."""
-    own = jax.tree.map(lambda rows: rows[row : row + 1], whole)
-    cut = lambda rows: rows[:, :size] if rows.ndim > 1 else rows
-    fields = ("time_d", "after", "log_value", "below", "present", "which")
-    return dataclasses.replace(
-        own,
-        ids=("new",),
-        sampled=jax.tree.map(cut, own.sampled),
-        **{name: cut(getattr(own, name)) for name in fields},
-    )
+def _until_known(density: Density) -> Density:
+    """The same, walked to the last reading that is known: all that weighs draws."""
+    data = density.data
+    last = jnp.max(jnp.where(data.present, data.grid.read_at, 0))
+    return eqx.tree_at(lambda d: d.data.grid.until, density, last)
+
+
+def _rounded(n: int, multiple: int) -> int:
+    """The next multiple, upwards."""
+    return -(-n // multiple) * multiple
 
 
 @eqx.filter_jit
@@ -303,6 +320,7 @@ def forecast(
         InputError: as `Forecaster`.
     """
     foreseer, found = Forecaster(fit, until_d, day_d=day_d, seed=seed), []
+    foreseer.make_room(dataset)
     for done, patient in enumerate(dataset.patients):
         report("patients", done, len(dataset.patients))
         found.append(foreseer(patient, dataset))

@@ -18,7 +18,7 @@ from ckin.assay import Counts, Partitions
 from ckin.dataset import Dataset
 from ckin.errors import InputError
 from ckin.inference.density import Density
-from ckin.population import by_sample, completed, log_readings
+from ckin.population import by_sample, completed, draws_together, log_readings
 from ckin.population.model import of_its_assay
 
 
@@ -157,7 +157,8 @@ def _predicted(density: Density, u: Array, eta: Array, keys: Array):
         reading = jnp.where(solved[:, None], reading, jnp.nan)
         return reading, _with_error(density, u, eta, key)
 
-    return lax.map(one, (u, eta, keys))
+    side_by_side = draws_together(len(u), density.data.n_patients)
+    return lax.map(one, (u, eta, keys), batch_size=side_by_side)
 
 
 def predicted_samples(

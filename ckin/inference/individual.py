@@ -31,6 +31,7 @@ from ckin.population import (
     Population,
     by_sample,
     completed,
+    draws_together,
     log_readings,
     reading_log_likelihoods,
 )
@@ -113,7 +114,11 @@ def log_posteriors(density: Density, hyper: Hyper, eta: Array) -> Array:
 def best_candidates(density: Density, hyper: Hyper, key: Array) -> Array:
     """For each patient the best of `CANDIDATES` draws of η, zero among them."""
     draws = jax.random.normal(key, (CANDIDATES, *density.eta_shape)).at[0].set(0.0)
-    scores = lax.map(lambda eta: log_posteriors(density, hyper, eta), draws)
+    scores = lax.map(
+        lambda eta: log_posteriors(density, hyper, eta),
+        draws,
+        batch_size=draws_together(CANDIDATES, draws.shape[1]),
+    )
     return draws[jnp.argmax(scores, axis=0), jnp.arange(scores.shape[1])]
 
 

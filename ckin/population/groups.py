@@ -44,6 +44,20 @@ def size_of_groups(read_at: Int[ArrayLike, "patients times"], n_states: int) -> 
     return best if best < len(steps) else 0
 
 
+def draws_together(n_draws: int, n_patients: int) -> int | None:
+    """Draws of few patients to walk side by side; `None` for one after another.
+
+    As many as fill the lanes of the largest group, and a divisor of the number of
+    draws: a rest would be compiled for itself.
+
+    Args:
+        n_draws: of their parameters.
+        n_patients: in each draw.
+    """
+    most = SIZES[-1] // n_patients
+    return max((n for n in range(2, most + 1) if n_draws % n == 0), default=None)
+
+
 def share_of_padding(read_at: Int[ArrayLike, "patients times"], size: int) -> float:
     """Share of the steps that patients walk beyond their own last sample."""
     steps = np.sort(np.asarray(read_at).max(axis=1))[::-1]

@@ -95,8 +95,19 @@ class Packed(eqx.Module):
         return np.asarray(told).max(axis=1) + 1
 
 
-def pack(dataset: Dataset, population: Population) -> Packed:
+def pack(
+    dataset: Dataset, population: Population, like: Packed | None = None
+) -> Packed:
     """Arrays of every patient who has a sample of one of the population's assays.
+
+    Args:
+        dataset: the patients.
+        population: what is estimated, the assays, and the covariates with centres and
+            scales of their own: nothing of a patient depends on who else is packed.
+        like: a cohort that these patients join. The data give them what they gave it,
+            covariates need not differ among them, and there is room for as many events
+            and pieces: what is compiled for it serves them, given as many samples and
+            steps.
 
     Raises:
         PackError: no patient has a sample of an assay; an assay is in another unit than
@@ -125,7 +136,7 @@ def pack(dataset: Dataset, population: Population) -> Packed:
         key: jnp.asarray(np.stack([_pad(rows[key], width) for rows in samples]))
         for key in samples[0]
     }
-    events = jax.tree.map(jnp.asarray, stack_events(tables))
+    events = jax.tree.map(jnp.asarray, _stacked(tables, like))
     sampled = Sampled(columns.pop("examined"), columns.pop("partitions"))
     standards = None
     if any(WELLS in assay.error.needs for assay in population.assays):
@@ -138,14 +149,22 @@ def pack(dataset: Dataset, population: Population) -> Packed:
         ids=tuple(patient.id for patient in patients),
         events=events,
         grid=make_grids(population.model, events, columns["time_d"], columns["after"]),
-        known=_known(patients, population, dataset.path)
-        | _changing(pieces, population),
-        covariates=jnp.asarray(_covariates(pieces, population)),
+        known=_known(patients, population, dataset.path, like)
+        | _changing(pieces, population, like),
+        covariates=jnp.asarray(_covariates(pieces, population, like)),
         sampled=sampled,
         standards=standards,
         together=0,
         **columns,
     )
+
+
+def _stacked(tables: Sequence[EventTable], like: Packed | None) -> EventTable:
+    """Event tables of patients, with room for those of `like`."""
+    if like is None:
+        return stack_events(tables)
+    room = jax.tree.map(lambda rows: np.asarray(rows)[0], like.events)
+    return jax.tree.map(lambda rows: rows[:-1], stack_events([*tables, room]))
 
 
 def _check_assay(assay: Assay, dataset: Dataset, population: Population) -> None:
@@ -323,12 +342,16 @@ def _starts(
     return _occasion_starts(patient, population)
 
 
-def _changing(pieces: Sequence[Pieces], population: Population) -> dict[str, Array]:
+def _changing(
+    pieces: Sequence[Pieces], population: Population, like: Packed | None
+) -> dict[str, Array]:
     """Courses of the covariates that change, padded to the longest."""
     changing = [place for place, e in enumerate(population.covariates) if e.changes]
     if not changing:
         return {}
     most = max(len(own.starts_d) for own in pieces)
+    if like is not None:
+        most = max(most, like.known[COURSE].shape[1])
     padded = [own.padded(most) for own in pieces]
     told = {COURSE: jnp.asarray(np.stack([own.values[:, changing] for own in padded]))}
     if population.iov:
@@ -357,7 +380,7 @@ def _occasion_starts(
 
 
 def _known(
-    patients: list[Patient], population: Population, path: str
+    patients: list[Patient], population: Population, path: str, like: Packed | None
 ) -> dict[str, Array]:
     """Values of parameters that a data column gives, where the data have it."""
     known = {}
@@ -365,7 +388,7 @@ def _known(
         if info.column is None or name in population.estimate:
             continue
         having = [patient for patient in patients if info.column in patient.covariates]
-        if not having:
+        if not having if like is None else name not in like.known:
             continue
         if len(having) < len(patients):
             missing = next(p.id for p in patients if info.column not in p.covariates)
@@ -392,11 +415,13 @@ def _check_constant(
             )
 
 
-def _covariates(pieces: Sequence[Pieces], population: Population) -> np.ndarray:
+def _covariates(
+    pieces: Sequence[Pieces], population: Population, like: Packed | None
+) -> np.ndarray:
     """What each β multiplies at the first event, (patients, effects)."""
     every = np.concatenate([own.values for own in pieces])
     for column, effect in enumerate(population.covariates):
-        if np.ptp(every[:, column]) == 0:
+        if like is None and np.ptp(every[:, column]) == 0:
             raise PackError(
                 f"covariate {effect.name.removeprefix('beta_')} is the same for every "
                 "patient, so its effect cannot be estimated; leave it out"

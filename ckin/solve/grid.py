@@ -8,6 +8,7 @@ a sample before it reads the node before and one after it the node after. `walk`
 over it.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -212,6 +213,17 @@ def pad_grid(grid: Grid, n_steps: int) -> Grid:
         reset=more(grid.reset, "constant"),
         occasion=more(grid.occasion, "edge"),
     )
+
+
+def cut_grid(grid: Grid, n_steps: int) -> Grid:
+    """The grid of one patient without the steps after the first `n_steps`.
+
+    Args:
+        grid: of one patient, no sample of which is read later.
+        n_steps: steps to keep.
+    """
+    kept = jax.tree.map(lambda rows: rows[:n_steps], grid)
+    return dataclasses.replace(kept, read_at=grid.read_at)
 
 
 def make_grids(
