@@ -13,11 +13,12 @@ from rich.table import Table
 
 from ckin.options import Data, Limit, Map, Product, Unit, Where, read
 from ckin.terminal import (
-    NOT_CONVERGED,
+    end_by,
     explained,
     out,
     progress,
     say_synthetic,
+    say_unless_converged,
 )
 
 
@@ -33,20 +34,18 @@ Draws = Annotated[
 def say_verdict(fits) -> None:
     """First of all, which of the fits did not converge."""
     for fit in fits:
-        if not fit.converged:
-            out.print(
-                f"[bold red]{fit.folder} DID NOT CONVERGE: do not use what "
-                "follows[/bold red]"
-            )
-            for reason in fit.reasons:
-                out.print(f"  - {reason}", markup=False)
+        say_unless_converged(
+            fit.converged,
+            fit.reasons,
+            what=str(fit.folder),
+            then="do not use what follows",
+        )
     say_synthetic(any(fit.manifest["synthetic_data"] for fit in fits))
 
 
 def end(fits) -> None:
     """Exit code 1 where a fit did not converge."""
-    if not all(fit.converged for fit in fits):
-        raise typer.Exit(NOT_CONVERGED)
+    end_by(all(fit.converged for fit in fits))
 
 
 @commands.command()
@@ -181,15 +180,13 @@ def hold_out(
                 seed=seed,
                 report=report,
             )
-    if not found.converged:
-        out.print("[bold red]A FIT DID NOT CONVERGE: see below[/bold red]")
+    say_unless_converged(found.converged, what="A FIT", then="see below")
     say_synthetic(fit.manifest["synthetic_data"])
     out.print(_comparison(found))
     for line in found.lines:
         out.print(line, markup=False)
     out.print(f"written: {out_dir}", markup=False)
-    if not found.converged:
-        raise typer.Exit(NOT_CONVERGED)
+    end_by(found.converged)
 
 
 @commands.command()

@@ -45,13 +45,14 @@ from ckin.options import (
 )
 from ckin.terminal import (
     INTERRUPTED,
-    NOT_CONVERGED,
+    end_by,
     err,
     explained,
     out,
     progress,
     say_notes,
     say_synthetic,
+    say_unless_converged,
 )
 from ckin.writing import check_writable
 
@@ -157,6 +158,7 @@ def metrics(
         if out_file is not None:
             found.write(out_file)
             out.print(f"written: {out_file}", markup=False)
+    end_by(found.converged)
 
 
 @app.command()
@@ -212,14 +214,15 @@ def demo(
         check_writable(out_dir if out_dir.exists() else out_dir.parent)
         with progress() as report:
             results = run_demo(out_dir, report)
+    converged = all(result.verdict.converged for result in results.fits.values())
+    say_unless_converged(converged, what="A FIT", then="see below")
     for folder, result in results.fits.items():
         out.print()
         print_fit(result, folder)
     out.print()
     for line in results.lines:
         out.print(line, markup=False)
-    if not all(result.verdict.converged for result in results.fits.values()):
-        raise typer.Exit(NOT_CONVERGED)
+    end_by(converged)
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from ckin.metrics import (
     write_rows,
 )
 from ckin.reopen import Reopened, reopen
+from ckin.writing import DID_NOT, rows_with_verdict
 
 
 # Draws of a posterior that are followed: 5% and 95% quantiles are then good to a few
@@ -64,6 +65,7 @@ class Tabulation:
         synthetic: no patient was measured.
         warning: why the numbers are not to be used; "" when they are.
         notes: how they were made.
+        converged: of a fit, whether it did; `None` of a file.
     """
 
     courses: tuple[Course, ...]
@@ -73,6 +75,7 @@ class Tabulation:
     synthetic: bool
     warning: str
     notes: tuple[str, ...]
+    converged: bool | None = None
 
     def write(self, path: Path) -> None:
         """Write the long table of every number, as CSV.
@@ -81,6 +84,7 @@ class Tabulation:
             InputError: there can be no such file.
         """
         rows = long_rows(self.courses, blq=self.blq, source=self.source)
+        rows = rows_with_verdict(rows, self.converged)
         try:
             write_rows(rows, path)
         except OSError as error:
@@ -192,7 +196,6 @@ def _of_fit(folder: Path, *, assay: str | None, by: str | None, blq: str) -> Tab
     ]
     synthetic = bool(fit.manifest["synthetic_data"])
     model = str(fit.manifest["model"])
-    converged = fit.manifest["converged"]
     source = f"posterior of {model}"
     return Tabulation(
         courses=tuple(courses),
@@ -200,7 +203,8 @@ def _of_fit(folder: Path, *, assay: str | None, by: str | None, blq: str) -> Tab
         source=source + (" on SYNTHETIC data" if synthetic else ""),
         blq=blq,
         synthetic=synthetic,
-        warning="" if converged else "THE FIT DID NOT CONVERGE: do not use these",
+        warning="" if fit.converged else f"THE FIT {DID_NOT}: do not use these",
+        converged=fit.converged,
         notes=(
             f"{len(fit.phi)} draws of each patient of {model}, solved to day "
             f"{FOLLOWED_D:g} or the last sample; median of the draws, 90% interval in "

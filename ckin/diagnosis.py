@@ -38,6 +38,7 @@ from ckin.plot.checks import (
 )
 from ckin.plot.figures import ASSAY_LABELS
 from ckin.reopen import OpenedFit
+from ckin.writing import CONVERGED, titled, with_verdict
 
 
 NOT_CONVERGED = "THE FIT DID NOT CONVERGE: what follows is of no fit"
@@ -223,8 +224,9 @@ def _lines(fit: OpenedFit, seen: Observed, tables, summary) -> tuple[str, ...]:
 def _write(found: Diagnosis, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in found.tables.items():
+        table = with_verdict(table, found.converged)
         table.to_csv(folder / f"{name}.csv", index=False)
-    told = {"findings": list(found.lines), **found.summary}
+    told = {CONVERGED: found.converged, "findings": list(found.lines)} | found.summary
     text = json.dumps(told, indent=2, ensure_ascii=False)
     (folder / "checks.json").write_text(text + "\n", encoding="utf-8")
 
@@ -232,8 +234,7 @@ def _write(found: Diagnosis, folder: Path) -> None:
 def _figures(fit: OpenedFit, seen: Observed, tables, tests, folder: Path) -> None:
     synthetic = bool(fit.manifest["synthetic_data"])
     title = f"{fit.manifest['model']} ({fit.manifest['method']})"
-    if not fit.converged:
-        title += " - DID NOT CONVERGE"
+    title = titled(title, fit.converged)
     population = fit.density.population
     for place, name in enumerate(seen.assays):
         unit = population.model.units[population.assays[place].quantity]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ckin.errors import InputError
-from ckin.fit_table import print_fit, say_resumed, told_how_to_resume
+from ckin.fit_table import print_fit, told_how_to_resume
 from ckin.options import (
     Chains,
     Correlate,
@@ -30,7 +30,7 @@ from ckin.options import (
     read,
     values_of,
 )
-from ckin.terminal import NOT_CONVERGED, explained, progress
+from ckin.terminal import end_by, explained, progress
 from ckin.writing import check_writable
 
 
@@ -191,11 +191,8 @@ def fit(
         )
         with told_how_to_resume(out_dir), progress() as report:
             result = run_fit(dataset, analysis, out_dir, report, resume=resume)
-    if resume:
-        say_resumed(result.manifest["checkpoint"])
-    print_fit(result, out_dir)
-    if not result.verdict.converged:
-        raise typer.Exit(NOT_CONVERGED)
+    print_fit(result, out_dir, resumed=resume)
+    end_by(result.verdict.converged)
 
 
 def _check_out_dir(folder: Path, force: bool, resume: bool) -> None:

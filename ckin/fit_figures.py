@@ -18,6 +18,7 @@ from ckin.plot import (
     profile_panels,
     save,
 )
+from ckin.writing import titled
 
 
 # Days between points of a curve while cells move fast, and points after that; the
@@ -30,6 +31,7 @@ def write_figures(dataset: Dataset, result: Fit, folder: Path, *, seed: int) -> 
     profiles = Path(f"{folder}/profiles.png")
     if result.profiles:
         title = f"{result.manifest['model']}: profile likelihoods"
+        title = titled(title, result.verdict.converged)
         if result.manifest["synthetic_data"]:
             title += f"; {SYNTHETIC}"
         units = units_of(result.density)
@@ -53,8 +55,7 @@ def _assay_figures(
     time_d = time_grid(fitted, assay)
     u, eta = result.thinned(BAND_DRAWS)
     title = f"{result.manifest['model']} ({result.manifest['method']})"
-    if not result.verdict.converged:
-        title += " - DID NOT CONVERGE"
+    title = titled(title, result.verdict.converged)
     bands = individual_curves(density, u, eta, time_d, index)
     curves = {}
     for patient, band in zip(fitted.patients, bands, strict=True):

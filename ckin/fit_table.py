@@ -10,7 +10,14 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from ckin.terminal import INTERRUPTED, err, out, say_notes, say_synthetic
+from ckin.terminal import (
+    INTERRUPTED,
+    err,
+    out,
+    say_notes,
+    say_synthetic,
+    say_unless_converged,
+)
 
 
 @contextlib.contextmanager
@@ -45,15 +52,21 @@ def say_resumed(checkpoint: Mapping[str, Any]) -> None:
         out.print(f"resumed: {there} steps were done before, {new} now")
 
 
-def print_fit(result, folder: Path) -> None:
-    """Verdict first, then the summary."""
+def print_fit(result, folder: Path, *, resumed: bool = False) -> None:
+    """Verdict first, then the summary.
+
+    Args:
+        result: the fit.
+        folder: that it was written to.
+        resumed: whether it went on with steps that were there.
+    """
     if result.verdict.converged:
         out.print("[bold green]converged[/bold green]")
     else:
-        out.print("[bold red]DID NOT CONVERGE: do not use these numbers[/bold red]")
-        for reason in result.verdict.reasons:
-            out.print(f"  - {reason}", markup=False)
+        say_unless_converged(False, result.verdict.reasons, what="")
     say_synthetic(bool(result.manifest["synthetic_data"]))
+    if resumed:
+        say_resumed(result.manifest["checkpoint"])
     if result.manifest["auto"]:
         out.print(f"auto: {result.manifest['auto']}", markup=False)
     method = {

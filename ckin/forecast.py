@@ -35,6 +35,7 @@ from ckin.population import Packed, pack
 from ckin.reopen import OpenedFit
 from ckin.solve import Grid, make_grids, paces_of, pad_grid, quickest
 from ckin.solve.grid import cut_grid, usual_pace
+from ckin.writing import titled, with_verdict
 
 
 # Draws of η for each of the population, and draws kept.
@@ -327,15 +328,14 @@ def forecast(
     report("patients", len(found), len(found))
     folder.mkdir(parents=True, exist_ok=True)
     every = pd.concat([own.table for own in found], ignore_index=True)
-    every.to_csv(folder / "forecast.csv", index=False)
-    pd.concat([own.parameters for own in found]).to_csv(
-        folder / "parameters.csv", index=False
-    )
+    parameters = pd.concat([own.parameters for own in found])
+    for name, table in (("forecast", every), ("parameters", parameters)):
+        table = with_verdict(table, fit.converged)
+        table.to_csv(folder / f"{name}.csv", index=False)
     title = f"Forecast from {fit.manifest['model']}"
     if np.isfinite(day_d):
         title += f", readings until day {day_d:g}"
-    if not fit.converged:
-        title += " - THE FIT DID NOT CONVERGE"
+    title = titled(title, fit.converged)
     population = fit.density.population
     synthetic = dataset.synthetic or bool(fit.manifest["synthetic_data"])
     shown = dataclasses.replace(

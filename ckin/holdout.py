@@ -32,7 +32,7 @@ from ckin.inference.by_patient import compare
 from ckin.inference.density import make_density
 from ckin.population import Population, pack, refined
 from ckin.reopen import OpenedFit
-from ckin.writing import writing
+from ckin.writing import with_verdict, writing
 
 
 OWN = "population"
@@ -184,7 +184,10 @@ def _lines(fits: dict[str, Fit]) -> tuple[str, ...]:
 def _write(found: HeldOut, folder: Path) -> None:
     for what in ("patients", "readings"):
         tables = [
-            getattr(own, what).assign(fit=name) for name, own in found.foreseen.items()
+            with_verdict(
+                getattr(own, what).assign(fit=name), found.fits[name].verdict.converged
+            )
+            for name, own in found.foreseen.items()
         ]
         pd.concat(tables).to_csv(folder / f"hidden_{what}.csv", index=False)
     told = {

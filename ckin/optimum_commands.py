@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ckin.errors import InputError
-from ckin.terminal import explained, out, progress
+from ckin.terminal import end_by, explained, out, progress, say_unless_converged
 
 
 commands = typer.Typer()
@@ -88,5 +88,8 @@ def optimise(
                 # What the file asks for, it gets.
                 front=pareto or bool(asked.shares),
             )
-        out.print(optimum(answer))
+    whom = answer.whom.people
+    say_unless_converged(whom.converged, whom.reasons)
+    out.print(optimum(answer))
     out.print(f"written: {out_dir}", markup=False)
+    end_by(whom.converged)

@@ -13,7 +13,7 @@ from ckin.plot import save
 from ckin.plot.optimum import pareto, schedules
 from ckin.plot.scenario import arms_over_time
 from ckin.scenario_report import what_of
-from ckin.writing import writing
+from ckin.writing import titled, writing
 
 
 Report = Callable[[str, int, int], None]
@@ -109,6 +109,11 @@ def note_of(answer: Answer) -> str:
     return ". ".join([label_of(answer), *(n[:1].upper() + n[1:] for n in ftc)])
 
 
+def title_of(answer: Answer, what: str = "") -> str:
+    """The title of a figure: of the question, and whether its fit converged."""
+    return titled(f"{answer.inquiry.title}{what}", answer.whom.people.converged)
+
+
 def utility_text(inquiry: Inquiry) -> str:
     """The utility in words."""
     terms = []
@@ -141,7 +146,7 @@ def _schedules(answer: Answer):
         answer.best.reached,
         span_d=(first, last),
         utility=utility_text(answer.inquiry),
-        title=answer.inquiry.title,
+        title=title_of(answer),
         note=note_of(answer),
     )
 
@@ -159,7 +164,7 @@ def _courses(answer: Answer) -> dict:
             bands.days,
             {NAMES[each.name]: bands.level[each.name] for each in shown},
             y_label=what_of(quantity, bands.unit),
-            title=f"{answer.inquiry.title}: median and 90% of persons",
+            title=title_of(answer, ": median and 90% of persons"),
             note=note_of(answer),
             doses_d={p: sorted(doses[p]) for p in ("CART", "FTC") if p in doses},
         )
@@ -182,6 +187,6 @@ def _pareto(answer: Answer):
         dots=None if grid is None else (1e-6 * grid.cost, grid.means[name]),
         x_label=f"10⁶ {inquiry.budget_unit}, all cycles, {answer.whom.weight_kg:g} kg",
         y_label=f"{outcome.title}" + (f", {unit}" if unit != "1" else ""),
-        title=f"{inquiry.title}: {name} against cells (mean of patients)",
+        title=title_of(answer, f": {name} against cells (mean of patients)"),
         note=note_of(answer),
     )

@@ -41,8 +41,24 @@ GRID_DRAWS = 8
 NEEDED = ("manifest.json", "posterior.nc", DATA_FILE, ANALYSIS_FILE)
 
 
+class Judged:
+    """What has the manifest of a fit: its verdict."""
+
+    manifest: Mapping[str, Any]
+
+    @property
+    def converged(self) -> bool:
+        """Whether the fit may be used."""
+        return bool(self.manifest["converged"])
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What speaks against it."""
+        return tuple(self.manifest.get("reasons", ()))
+
+
 @dataclasses.dataclass(frozen=True)
-class Reopened:
+class Reopened(Judged):
     """What a fit folder holds.
 
     Attributes:
@@ -73,7 +89,7 @@ class Reopened:
 
 
 @dataclasses.dataclass(frozen=True)
-class OpenedFit:
+class OpenedFit(Judged):
     """A fit folder with its density and draws: what checks and forecasts start from.
 
     Attributes:
@@ -94,16 +110,6 @@ class OpenedFit:
     u: np.ndarray
     eta: np.ndarray
     manifest: Mapping[str, Any]
-
-    @property
-    def converged(self) -> bool:
-        """Whether the fit may be used."""
-        return bool(self.manifest["converged"])
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """What speaks against it."""
-        return tuple(self.manifest.get("reasons", ()))
 
 
 def open_fit(folder: Path, draws: int) -> OpenedFit:

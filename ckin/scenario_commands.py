@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ckin.errors import InputError
-from ckin.terminal import explained, out, progress
+from ckin.terminal import end_by, explained, out, progress, say_unless_converged
 
 
 commands = typer.Typer()
@@ -82,8 +82,11 @@ def compare(
         )
         with progress() as report:
             result = compare_to_folder(asked, out_dir, report, sensitivity)
-        out.print(comparison(result))
+    people = result.outcomes.people
+    say_unless_converged(people.converged, people.reasons)
+    out.print(comparison(result))
     out.print(f"written: {out_dir}", markup=False)
+    end_by(people.converged)
 
 
 def check_out(folder: Path, force: bool) -> None:

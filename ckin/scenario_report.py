@@ -25,7 +25,7 @@ from ckin.scenario import Result, Scenario, compare, sensitivity, with_fit
 from ckin.scenario.result import MOST_ROWS, PATIENTS, Row, courses_of, write_table
 from ckin.scenario.scenario import Endpoint
 from ckin.schedule import Apheresis, demand, starting_cells, typical_yields
-from ckin.writing import writing
+from ckin.writing import titled, writing
 
 
 Report = Callable[[str, int, int], None]
@@ -146,7 +146,7 @@ def draw_sensitivity(result: Result, rows: list[Row], folder: Path) -> Path:
     method = "tornado" if "reach" in rows[0] else "Sobol"
     figure = influence(
         panels,
-        title=f"{scenario.title}: what moves {what} ({method}, typical patient)",
+        title=title_of(result, f": what moves {what} ({method}, typical patient)"),
         note=note_of(result),
     )
     with writing(folder):
@@ -157,6 +157,12 @@ def note_of(result: Result) -> str:
     """What a figure says of what it rests on."""
     ftc = [note for note in result.outcomes.notes if "FTC do rests" in note]
     return ". ".join([result.label, *(text[:1].upper() + text[1:] for text in ftc)])
+
+
+def title_of(result: Result, what: str = "") -> str:
+    """The title of a figure: of the scenario, and whether its fit converged."""
+    people = result.outcomes.people
+    return titled(f"{result.outcomes.scenario.title}{what}", people.converged)
 
 
 def _over_time(result: Result) -> dict:
@@ -174,7 +180,7 @@ def _over_time(result: Result) -> dict:
             bands.days,
             {name: bands.level[name] for name in shown},
             y_label=what,
-            title=f"{scenario.title}: {_drawn(shown)}",
+            title=title_of(result, f": {_drawn(shown)}"),
             **common,
         )
         others = [name for name in shown if name != scenario.first]
@@ -183,7 +189,7 @@ def _over_time(result: Result) -> dict:
                 bands.days,
                 {name: bands.ratio[name] for name in others},
                 y_label=f"ratio to {scenario.first}: {what}",
-                title=f"{scenario.title}: ratio within persons, {_drawn(others)}",
+                title=title_of(result, f": ratio within persons, {_drawn(others)}"),
                 ratio=True,
                 skipped=1,
                 **common,
@@ -225,7 +231,7 @@ def _forests(result: Result) -> dict:
     what = "line: 90% interval; broad: 90% of persons"
     if result.outcomes.people.shape[0] == 1:
         what = "point: ratio or difference of the arms; broad: 90% of persons"
-    title = f"{result.outcomes.scenario.title} ({what})"
+    title = title_of(result, f" ({what})")
     return {"forest": forest(rows, title=title, note=note_of(result))}
 
 
@@ -261,7 +267,7 @@ def _against_cells(result: Result) -> dict:
             names=names,
             yields=float(yields.collected[0]) / 1e9,
             x_label="10⁹ CD3+ cells to start from",
-            title=f"{scenario.title}: what one apheresis pays for",
+            title=title_of(result, ": what one apheresis pays for"),
             note=f"{note_of(result)}. Cells for all cycles of {WEIGHT_MEDIAN_KG:g} kg "
             "by the typical yields of `ckin apheresis`, most of them assumed",
         )
@@ -322,11 +328,10 @@ def _response(
 
 
 def _swept_title(result: Result, marked: bool) -> str:
-    title = result.outcomes.scenario.title
     if result.outcomes.people.shape[0] > 1:
-        title += " (value and 90% interval"
-        return title + ("; the registry's doses marked)" if marked else ")")
-    return title + (" (the registry's doses marked)" if marked else "")
+        more = "; the registry's doses marked)" if marked else ")"
+        return title_of(result, f" (value and 90% interval{more}")
+    return title_of(result, " (the registry's doses marked)" if marked else "")
 
 
 def _sweeps_ftc(result: Result, names: list[str]) -> bool:
@@ -364,7 +369,7 @@ def _heat(
         x_label=AXIS_LABELS.get(other, other),
         y_label=AXIS_LABELS.get(one, one),
         label=label + (f", {unit}" if unit != "1" else ""),
-        title=result.outcomes.scenario.title,
+        title=title_of(result),
         note=note_of(result),
         logged=endpoint.summary == "geometric mean",
     )

@@ -1,7 +1,7 @@
 """Log scores of fit folders, side by side: what `ckin loo` prints."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -20,7 +20,7 @@ from ckin.errors import InputError, did_you_mean
 from ckin.inference.by_patient import compare
 from ckin.inference.convergence import KHAT_LIMIT
 from ckin.reopen import OpenedFit
-from ckin.writing import writing
+from ckin.writing import with_verdict, writing
 
 
 WAYS = ("patient", "reading", "future")
@@ -41,7 +41,8 @@ class Scored:
             the best, the `error` of that, and stacking `weight` where there are
             several; how many have a k-hat over 0.7.
         lines: what to know of them, a sentence each.
-        each: every score: columns fit, what was left out, elpd, mc_error, khat, anew.
+        each: every score: columns fit, what was left out, elpd, mc_error, khat, anew,
+            and whether the fit converged.
     """
 
     title: str
@@ -120,7 +121,15 @@ def score(
         title=f"{what}: {len(next(iter(scores.values())).ids)} left out",
         comparison=_compared(scores, foreseen),
         lines=_lines(scores, foreseen),
-        each=_each(scores, foreseen, NAMES[by]),
+        each=pd.concat(
+            [
+                with_verdict(table, fit.converged)
+                for table, fit in zip(
+                    _each(scores, foreseen, NAMES[by]), fits, strict=True
+                )
+            ],
+            ignore_index=True,
+        ),
     )
 
 
@@ -208,10 +217,9 @@ def _lines(scores: dict[str, Scores], foreseen: dict[str, Foreseen]) -> tuple[st
 
 def _each(
     scores: dict[str, Scores], foreseen: dict[str, Foreseen], names: tuple[str, ...]
-) -> pd.DataFrame:
-    rows = []
+) -> Iterator[pd.DataFrame]:
+    """Every score, a table a fit."""
     for name, own in scores.items():
         table = foreseen[name].patients if foreseen else own.table(names)
-        rows.append(table.assign(fit=name))
-    whole = pd.concat(rows, ignore_index=True)
-    return pd.DataFrame({n: whole[n] for n in ("fit", *whole.columns)})
+        table = table.assign(fit=name)
+        yield pd.DataFrame({n: table[n] for n in dict.fromkeys(("fit", *table))})

@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from ckin.errors import InputError
+from ckin.writing import DID_NOT
 
 
 SYNTHETIC = "SYNTHETIC DATA: simulated, not patients."
@@ -34,6 +35,27 @@ out, err = _console(stderr=False), _console(stderr=True)
 NOT_CONVERGED, BAD_INPUT = 1, 2
 # As shells have it: 128 and the number of the signal.
 INTERRUPTED = 130
+
+
+def say_unless_converged(
+    converged: bool | None,
+    reasons: Iterable[str] = (),
+    *,
+    what: str = "THE FIT",
+    then: str = "do not use these numbers",
+) -> None:
+    """Before anything else: what did not converge, and why; `None`: there is no fit."""
+    if converged in (True, None):
+        return
+    out.print(f"{what} {DID_NOT}: {then}".lstrip(), style="bold red", markup=False)
+    for reason in reasons:
+        out.print(f"  - {reason}", markup=False)
+
+
+def end_by(converged: bool | None) -> None:
+    """Exit code 1 where a fit did not converge; `None` where there is none."""
+    if converged not in (True, None):
+        raise typer.Exit(NOT_CONVERGED)
 
 
 def say_synthetic(synthetic: bool) -> None:

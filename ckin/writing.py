@@ -3,11 +3,16 @@
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ckin.errors import InputError
 
+
+# Of everything that is made from a fit: the last column of every table, a key of every
+# JSON, a word of every title, the first line on the screen.
+CONVERGED, DID_NOT = "converged", "DID NOT CONVERGE"
 
 # Ending of a file that is being written.
 UNFINISHED = ".part"
@@ -43,6 +48,31 @@ def check_writable(folder: Path) -> None:
     """
     if folder.exists() and not os.access(folder, os.W_OK):
         raise InputError(f"{folder} is not writable; choose another --out")
+
+
+def with_verdict(table: Any, converged: Any) -> Any:
+    """A data frame made from a fit, with a last column that says whether it converged.
+
+    Args:
+        table: the data frame.
+        converged: of the fit, or of that of each row.
+    """
+    return table.assign(**{CONVERGED: converged})
+
+
+def rows_with_verdict(
+    rows: Iterable[Mapping[str, Any]], converged: bool | None
+) -> list[dict[str, Any]]:
+    """Rows of a table, each saying whether the fit converged; `None` without a fit."""
+    said = {} if converged is None else {CONVERGED: converged}
+    return [{**row, **said} for row in rows]
+
+
+def titled(title: str, converged: bool | None) -> str:
+    """A title that says so where the fit did not converge; `None` without a fit."""
+    if converged in (True, None):
+        return title
+    return f"{title} - THE FIT {DID_NOT}"
 
 
 def write_texts(files: Mapping[str, str], folder: Path) -> list[Path]:

@@ -63,11 +63,13 @@ def diagnostics(population: xr.Dataset, together: int = 1) -> pd.DataFrame:
     Returns:
         One row a parameter, columns `r_hat`, `ess_bulk`, `ess_tail`.
     """
-    tables = {
-        "r_hat": _rhat(population, together),
-        "ess_bulk": ess(population, method="bulk"),
-        "ess_tail": ess(population, method="tail"),
-    }
+    # A number that is the same in all draws (ω at 0, a fixed half-life) has no R-hat.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tables = {
+            "r_hat": _rhat(population, together),
+            "ess_bulk": ess(population, method="bulk"),
+            "ess_tail": ess(population, method="tail"),
+        }
     return pd.DataFrame(
         {
             column: {name: float(table[name]) for name in population.data_vars}

@@ -32,8 +32,10 @@ BFGS_STEPS = 200
 NEWTON_STEPS = 6
 # Step of the difference of gradients, in SDs of the starting approximation.
 DIFFERENCE = 1e-3
-# Curvatures below this share of the largest are none: the data do not determine it.
-FLAT = 1e-7
+# Curvatures below this share of the largest are none: the data do not determine it. Nor
+# where an estimate's standard error is a hundred SDs of the starting approximation: a
+# likelihood that only ever flattens has such an end, and no peak.
+FLAT, FLATTENED = 1e-7, 1e-4
 # Rounds of (search, look for higher modes of patients).
 ROUNDS = 4
 # √(gᵀH⁻¹g) above which a patient's mode is none, in SDs.
@@ -198,8 +200,9 @@ def _polished(surface: Surface, width: np.ndarray, u: np.ndarray, free: np.ndarr
     for _ in range(NEWTON_STEPS):
         curvature = _curvature(surface, u, free, scale)
         size, axis = np.linalg.eigh(curvature)
-        if not size.min() > FLAT * max(size.max(), 1.0):
-            loose = np.abs(axis[:, size <= FLAT * max(size.max(), 1.0)]).max(axis=1)
+        least = max(FLAT * size.max(), FLATTENED)
+        if not size.min() > least:
+            loose = np.abs(axis[:, size <= least]).max(axis=1)
             flat[np.flatnonzero(free)[loose > 0.5]] = True
             return u, covariance, math.nan, flat
         pull = scale * slope[free]

@@ -26,6 +26,7 @@ from ckin.population.hyper import correlation_names
 from ckin.population.screening import kept, screening_names
 from ckin.population.variation import HEAVY_DF
 from ckin.population.wells import curve_units
+from ckin.writing import with_verdict
 
 
 # Profile likelihoods place by place, and their intervals.
@@ -79,17 +80,18 @@ class Fit:
         """Write `posterior.nc`, `summary.csv`, `individual.csv`, `manifest.json`.
 
         And `referee.csv`, `profiles.csv` and `profile_intervals.csv`, where there is
-        something in them.
+        something in them. Every table has a last column `converged`.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.posterior.to_netcdf(folder / "posterior.nc", engine="h5netcdf")
-        self.summary.to_csv(folder / "summary.csv", index=False)
-        self.individual.to_csv(folder / "individual.csv", index=False)
+        said = lambda table: with_verdict(table, self.verdict.converged)
+        said(self.summary).to_csv(folder / "summary.csv", index=False)
+        said(self.individual).to_csv(folder / "individual.csv", index=False)
         if self.refereed is None:
             # One of an earlier fit in this folder would be read as this one's.
             (folder / "referee.csv").unlink(missing_ok=True)
         else:
-            self.refereed.to_csv(folder / "referee.csv", index=False)
+            said(self.refereed).to_csv(folder / "referee.csv", index=False)
         self._write_profiles(folder)
         text = json.dumps(self.manifest, indent=2, ensure_ascii=False)
         (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
@@ -102,6 +104,7 @@ class Fit:
             return
         found = profile_tables(self.profiles, units_of(self.density))
         for path, table in zip(paths, found, strict=True):
+            table = with_verdict(table, self.verdict.converged)
             table.to_csv(path, index=False, float_format="%.8g")
 
 

@@ -3,8 +3,9 @@
 import csv
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ckin.metrics.course import Metrics
 from ckin.metrics.parameters import PARAMETERS
@@ -76,10 +77,12 @@ def long_rows(
     ]
 
 
-def write_rows(rows: Iterable[dict[str, str]], path: Path) -> None:
-    """Write the table as CSV."""
+def write_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write the table as CSV: `COLUMNS`, then what else rows say of themselves."""
+    rows = list(rows)
+    columns = dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)])
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 

@@ -18,7 +18,7 @@ from ckin.protocol import Dose, cells_text
 from ckin.scenario.result import MODEL_BASED, Row, write_table
 from ckin.schedule.space import FTC_AFTER_CART_H
 from ckin.units import HOURS_PER_DAY
-from ckin.writing import write_texts, writing
+from ckin.writing import rows_with_verdict, write_texts, writing
 
 
 SCHEDULES, INFUSIONS, CONSTRAINTS = "schedules.csv", "infusions.csv", "constraints.csv"
@@ -229,6 +229,7 @@ def manifest_of(answer: Answer) -> dict[str, Any]:
     best = answer.best
     assumed = [*inquiry.assumptions, *inquiry.plan.assumptions]
     return {
+        **whom.people.verdict,
         "question": inquiry.name,
         "title": inquiry.title,
         "question_sha256": hashlib.sha256(inquiry.text.encode()).hexdigest(),
@@ -273,7 +274,11 @@ def write_answer(answer: Answer, folder: Path) -> list[Path]:
         GRID: grid_rows(answer),
     }
     written = [
-        write_table(rows, folder / name) for name, rows in tables.items() if rows
+        write_table(
+            rows_with_verdict(rows, answer.whom.people.converged), folder / name
+        )
+        for name, rows in tables.items()
+        if rows
     ]
     files = {
         "question.toml": answer.inquiry.text,

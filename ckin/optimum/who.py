@@ -28,6 +28,7 @@ from ckin.scenario.newcomers import Spreads
 from ckin.scenario.people import People, find_people
 from ckin.schedule import patient_draws, people_of
 from ckin.solve import Patientlike
+from ckin.writing import DID_NOT
 
 
 # Doses of a patient's data and of the course are the same within this.
@@ -124,7 +125,7 @@ def one_patient(inquiry: Inquiry, data: Dataset, wanted: str | None = None) -> W
     notes = [f"{patient.id} weighs {weight_kg:g} kg"]
     begins_d = inquiry.space(weight_kg).begins_d
     notes += _check_doses(inquiry.plan, patient, weight_kg, begins_d, data)
-    whole, hyper, basis = _population(inquiry, data)
+    whole, hyper, basis, verdict = _population(inquiry, data)
     alone = dataclasses.replace(data, patients=(patient,))
     early = described(alone, whole, None).between_days(
         -np.inf, begins_d, "they come after what is to be decided"
@@ -157,6 +158,7 @@ def one_patient(inquiry: Inquiry, data: Dataset, wanted: str | None = None) -> W
             f"{len(told.samples)} readings to day "
             f"{day_of_time(max(s.time_d for s in told.samples))} of the course",
         ),
+        **verdict,
     )
     return _whom(
         people,
@@ -232,8 +234,11 @@ def _check_doses(
 
 def _population(
     inquiry: Inquiry, data: Dataset
-) -> tuple[Population, Hyper | None, str]:
-    """What varies between patients, and the population parameters that are held."""
+) -> tuple[Population, Hyper | None, str, dict]:
+    """What varies between patients, and the population parameters that are held.
+
+    And what these are in words, and the verdict on the fit that they are of, if any.
+    """
     spec = inquiry.people
     if spec.source == "fit":
         return _of_fit(inquiry)
@@ -258,10 +263,10 @@ def _population(
             f"describes {', '.join(model.units)}"
         )
     whole = population(model, able, estimate=vary, vary=vary, omega=spec.omega)
-    return whole, None, "population parameters held at the medians of the prior"
+    return whole, None, "population parameters held at the medians of the prior", {}
 
 
-def _of_fit(inquiry: Inquiry) -> tuple[Population, Hyper | None, str]:
+def _of_fit(inquiry: Inquiry) -> tuple[Population, Hyper | None, str, dict]:
     spec = inquiry.people
     if spec.fit is None:
         raise InputError(
@@ -295,6 +300,6 @@ def _of_fit(inquiry: Inquiry) -> tuple[Population, Hyper | None, str]:
     )
     if fit.manifest["synthetic_data"]:
         basis += " (SYNTHETIC data)"
-    if not fit.manifest["converged"]:
-        basis += ", WHICH DID NOT CONVERGE"
-    return whole, hyper, basis
+    if not fit.converged:
+        basis += f", WHICH {DID_NOT}"
+    return whole, hyper, basis, {"converged": fit.converged, "reasons": fit.reasons}

@@ -9,6 +9,7 @@ whether there are a hundred or a thousand.
 import dataclasses
 import zlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,7 @@ from ckin.scenario.newcomers import (
     told_of_new,
 )
 from ckin.scenario.scenario import PeopleSpec, Scenario
+from ckin.writing import CONVERGED, DID_NOT
 
 
 # Error SD of the natural log of a reading where no fit says: prior median of a fit.
@@ -63,6 +65,8 @@ class People:
         drawn: names of the parameters whose typical values differ between draws.
         residual: whether readings have an error.
         first: place of the first of these patients among all, from 0.
+        converged: of the fit whose posterior it is; `None` without one.
+        reasons: what speaks against that fit.
     """
 
     whole: Population
@@ -78,6 +82,15 @@ class People:
     drawn: tuple[str, ...] = ()
     residual: bool = False
     first: int = 0
+    converged: bool | None = None
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        """Of the fit, as a manifest has it; nothing without one."""
+        if self.converged is None:
+            return {}
+        return {CONVERGED: self.converged, "reasons": list(self.reasons)}
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -332,8 +345,8 @@ def _of_fit(
     synthetic = bool(fit.manifest["synthetic_data"])
     basis = f"the posterior of {fit.manifest['model']} in {spec.fit.name}"
     notes = list(people.notes)
-    if not fit.manifest["converged"]:
-        notes.append("THE FIT DID NOT CONVERGE: do not use these numbers")
+    if not fit.converged:
+        notes.append(f"THE FIT {DID_NOT}: do not use these numbers")
     fitted = spec.patient is not None or spec.patients == "fitted"
     if whole.covariates and not fitted:
         notes.append("virtual patients have the covariates that the fit is centred at")
@@ -342,8 +355,12 @@ def _of_fit(
         notes.append(f"{names} stay as at the first event of each patient of the fit")
     return dataclasses.replace(
         people,
-        basis=basis + (", SYNTHETIC data" if synthetic else ""),
+        basis=basis
+        + (", SYNTHETIC data" if synthetic else "")
+        + ("" if fit.converged else f", WHICH {DID_NOT}"),
         synthetic=synthetic,
+        converged=fit.converged,
+        reasons=fit.reasons,
         sigma=fit.sigma[: len(people.typical)],
         notes=tuple(notes),
     )

@@ -33,7 +33,7 @@ from ckin.scenario.statistics import (
     summaries,
     value_of_information,
 )
-from ckin.writing import write_texts, writing
+from ckin.writing import rows_with_verdict, write_texts, writing
 
 
 # Persons × arms of a CSV; more go into a netCDF file.
@@ -271,6 +271,7 @@ class Result:
         scenario, people = outcomes.scenario, outcomes.people
         draws, patients = people.shape
         return {
+            **people.verdict,
             "scenario": scenario.name,
             "title": scenario.title,
             "scenario_sha256": hashlib.sha256(scenario.text.encode()).hexdigest(),
@@ -315,7 +316,7 @@ class Result:
         written = []
         for name, rows in tables.items():
             if rows:
-                written.append(write_table(rows, folder / name))
+                written.append(write_table(self.said(rows), folder / name))
         written.append(self._write_patients(folder))
         files = {
             "scenario.toml": self.outcomes.scenario.text,
@@ -345,7 +346,11 @@ class Result:
             for draw in range(draws)
             for at, patient in enumerate(outcomes.people.ids)
         )
-        return write_table(rows, folder / PATIENTS)
+        return write_table(self.said(rows), folder / PATIENTS)
+
+    def said(self, rows: Iterable[Row]) -> list[Row]:
+        """Rows with the verdict on the fit that they are made from, if any."""
+        return rows_with_verdict(rows, self.outcomes.people.converged)
 
 
 def courses_of(scenario: Scenario, draws: int, patients: int) -> int:
