@@ -5,6 +5,7 @@ carries the tape of synthetic data.
 """
 
 import math
+import textwrap
 from collections.abc import Mapping
 
 import matplotlib
@@ -32,10 +33,22 @@ from ckin.plot.page import (
 SMOOTH_SHARE = 0.4
 # ±1.96 SD.
 NORMAL_95 = 1.96
+# Inches that the tape of synthetic data takes of the first line, and of further ones.
+TAPE_WIDTH, TITLE_LINE = 2.5, 0.2
+TITLE_CHARACTERS_PER_INCH, NOTE_CHARACTERS_PER_INCH = 9.5, 15.0
 
 
 def _page(size: tuple[float, float], title: str, note: str, synthetic: bool) -> Figure:
-    figure = Figure(figsize=size, layout="constrained")
+    width, height = size
+    beside = width - (TAPE_WIDTH if synthetic else 0.0)
+    if len(title) > beside * TITLE_CHARACTERS_PER_INCH:
+        title = textwrap.fill(title, int(width * TITLE_CHARACTERS_PER_INCH))
+        # The tape has the first line to itself.
+        title = f"\n{title}" if synthetic else title
+    note = textwrap.fill(note, int(width * NOTE_CHARACTERS_PER_INCH))
+    figure = Figure(
+        figsize=(width, height + TITLE_LINE * title.count("\n")), layout="constrained"
+    )
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     if synthetic:
         figure.text(

@@ -1,5 +1,6 @@
 """Profile likelihoods, a panel each, with the normal approximation behind them."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib
@@ -13,6 +14,7 @@ from ckin.plot.page import BLUE, GREY, ORANGE, STYLE, VERMILION
 
 
 COLUMNS, PANEL = 3, (2.7, 2.3)
+TITLE_CHARACTERS_PER_INCH = 13
 # Of a fall so much more is shown than what limits are at.
 SHOWN = 1.3
 # What is positive and moves by more than this factor is on a log scale.
@@ -33,7 +35,9 @@ def profile_panels(
     columns = min(COLUMNS, len(profiles))
     rows = -(-len(profiles) // columns)
     width = max(columns, 2) * PANEL[0]
-    figure = Figure(figsize=(width, rows * PANEL[1] + 0.9), layout="constrained")
+    title = textwrap.fill(title, int(width * TITLE_CHARACTERS_PER_INCH))
+    height = rows * PANEL[1] + 0.9 + 0.16 * title.count("\n")
+    figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", fontsize=9.5)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, each in zip(axes, profiles, strict=False):

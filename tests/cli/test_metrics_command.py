@@ -140,7 +140,7 @@ def test_a_folder_that_is_no_fit_ends_with_code_2(tmp_path):
     ("entry", "value", "code", "words"),
     [
         ("model_sha256", "0" * 64, 2, "phases_stein2019.py has changed since the fit"),
-        ("converged", False, 0, "DID NOT CONVERGE"),
+        ("converged", False, 1, "DID NOT CONVERGE"),
     ],
 )
 def test_what_a_manifest_warns_of_is_heeded(

@@ -11,7 +11,9 @@ from pathlib import Path
 import matplotlib.text
 import pytest
 import typer
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from typer.testing import CliRunner
 
 from ckin import demo
@@ -157,6 +159,34 @@ def check_marked(folder: Path, texts: dict[str, list[str]]) -> None:
             assert any(DID_NOT in text for text in texts[path.name]), path
 
 
+def inked(text: matplotlib.text.Text, canvas: FigureCanvasAgg) -> Bbox:
+    """Where a text stands, without blank lines before it."""
+    box, lines = text.get_window_extent(canvas.get_renderer()), text.get_text()
+    blank = len(lines) - len(lines.lstrip("\n"))
+    line = box.height / (1 + lines.count("\n"))
+    return Bbox.from_extents(box.x0, box.y0, box.x1, box.y1 - blank * line)
+
+
+def check_legible(figure: Figure) -> None:
+    """What says so is on the page, and nothing that stands on the page covers it."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    titles = figure.findobj(matplotlib.text.Text, include_self=False)
+    titles = [text for text in titles if text.get_figure() is figure]
+    boxes = {
+        text: inked(text, canvas)
+        for text in titles
+        if text.get_text() and text.axes is None
+    }
+    for text, box in boxes.items():
+        if DID_NOT not in " ".join(text.get_text().split()):
+            continue
+        assert box.x0 >= 0, text
+        assert box.x1 <= figure.bbox.x1, text
+        for other, at in boxes.items():
+            assert other is text or not box.overlaps(at), (text, other)
+
+
 @pytest.fixture
 def texts(monkeypatch):
     """What stands on each figure that is saved, by the name of its file."""
@@ -164,6 +194,7 @@ def texts(monkeypatch):
     whole = Figure.savefig
 
     def savefig(self, path, *args, **kwargs):
+        check_legible(self)
         shown = self.findobj(matplotlib.text.Text)
         seen[Path(path).name] = [" ".join(text.get_text().split()) for text in shown]
         seen[Path(path).name].append(" ".join(seen[Path(path).name]))

@@ -111,14 +111,15 @@ def test_the_four_files_are_written_with_their_columns(folder, fitted):
     summary = pd.read_csv(folder / "summary.csv")
     assert list(summary.columns) == [
         *("parameter", "unit", "mean", "sd", "q05", "q50", "q95"),
-        *("r_hat", "ess_bulk", "ess_tail", "rse_pct", "shrinkage_pct"),
+        *("r_hat", "ess_bulk", "ess_tail", "rse_pct", "shrinkage_pct", "converged"),
     ]
+    assert summary["converged"].all()
     assert set(fitted.density.names) < set(summary["parameter"])
     assert set(PHASES.model.derived_units) < set(summary["parameter"])
     assert all(isinstance(unit, str) for unit in summary["unit"])
     individual = pd.read_csv(folder / "individual.csv", dtype={"ID": str})
     assert list(individual.columns) == [
-        *("ID", "parameter", "map", "mean", "sd", "q05", "q50", "q95")
+        *("ID", "parameter", "map", "mean", "sd", "q05", "q50", "q95", "converged")
     ]
     assert len(individual) == 5 * len(PHASES.estimate)
     assert set(individual["ID"]) == set(fitted.density.data.ids)

@@ -297,7 +297,8 @@ def test_a_fit_of_equations_is_refereed_and_says_so(fitted, tmp_path):
     }
     table = pd.read_csv(tmp_path / "referee.csv")
     assert list(table.columns) == [
-        *("parameter", "unit", "mean", "q05", "q50", "q95", "shift_in_sd")
+        *("parameter", "unit", "mean", "q05", "q50", "q95", "shift_in_sd"),
+        "converged",
     ]
     # What differs is the grid's error, a thousandth of a reading's.
     assert np.abs(table["shift_in_sd"].to_numpy()).max() < 0.05
