@@ -160,24 +160,19 @@ def check_marked(folder: Path, texts: dict[str, list[str]]) -> None:
 
 
 def inked(text: matplotlib.text.Text, canvas: FigureCanvasAgg) -> Bbox:
-    """Where a text stands, without blank lines before it."""
+    """Where a text stands: without blank lines before it, and without its leading."""
     box, lines = text.get_window_extent(canvas.get_renderer()), text.get_text()
     blank = len(lines) - len(lines.lstrip("\n"))
     line = box.height / (1 + lines.count("\n"))
-    return Bbox.from_extents(box.x0, box.y0, box.x1, box.y1 - blank * line)
+    top = box.y1 - blank * line
+    return Bbox.from_extents(box.x0, box.y0 + 0.2 * line, box.x1, top - 0.2 * line)
 
 
 def check_legible(figure: Figure) -> None:
-    """What says so is on the page, and nothing that stands on the page covers it."""
+    """What says so is on the page, and no other line of the page covers it."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    titles = figure.findobj(matplotlib.text.Text, include_self=False)
-    titles = [text for text in titles if text.get_figure() is figure]
-    boxes = {
-        text: inked(text, canvas)
-        for text in titles
-        if text.get_text() and text.axes is None
-    }
+    boxes = {text: inked(text, canvas) for text in figure.texts if text.get_text()}
     for text, box in boxes.items():
         if DID_NOT not in " ".join(text.get_text().split()):
             continue

@@ -113,7 +113,7 @@ def test_the_four_files_are_written_with_their_columns(folder, fitted):
         *("parameter", "unit", "mean", "sd", "q05", "q50", "q95"),
         *("r_hat", "ess_bulk", "ess_tail", "rse_pct", "shrinkage_pct", "converged"),
     ]
-    assert summary["converged"].all()
+    assert summary["converged"].to_numpy().all()
     assert set(fitted.density.names) < set(summary["parameter"])
     assert set(PHASES.model.derived_units) < set(summary["parameter"])
     assert all(isinstance(unit, str) for unit in summary["unit"])
