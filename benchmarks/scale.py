@@ -1,12 +1,14 @@
 """How time and memory grow with the number of patients.
 
     python benchmarks/scale.py --json scale.json [--model phases_stein2019]
-        [--patients 10 100 1000 10000] [--crowd 1000000]
+        [--patients 10 100 1000 10000] [--nuts-up-to 1000] [--crowd 1000000]
 
 Each size runs in a process of its own: virtual patients of the first cycle are
 simulated, packed, and fitted (`--method map`: every patient, the population and its
-Laplace approximation); value and gradient of the posterior are timed, as is what NUTS
-does for its `--transitions` (four chains, adaptation included). `exponent` is the slope
+Laplace approximation); value and gradient of the posterior are timed, of one chain and
+of four as lanes, as is what NUTS does for its `--transitions` (four chains, adaptation
+included; a tree grows with the number of dimensions, so only up to so many patients).
+`exponent` is the slope
 of log time over log patients from 100 patients on. `--crowd` streams so many virtual
 patients of four cycles to disk with `ckin.crowd`. Peak memory is of the process,
 Python and JAX (about 400 MB) included. Compilation is in `compile_s` alone. Linux only.
@@ -30,7 +32,7 @@ CHAINS = 4
 CROWD_DAYS = (*range(1, 29), 42, 56, 60, 63, 70, 77, 84, 112, 140, 168)
 
 
-def measured(n: int, model: str, transitions: int) -> dict[str, Any]:
+def measured(n: int, model: str, transitions: int, nuts: bool) -> dict[str, Any]:
     """Everything about one size."""
     from ckin import runtime
 
@@ -65,11 +67,17 @@ def measured(n: int, model: str, transitions: int) -> dict[str, Any]:
     def one(u, eta):
         return jax.value_and_grad(density.log_density, argnums=(0, 1))(u, eta)
 
-    gradient = jax.jit(one)
-    began = time.perf_counter()
-    jax.block_until_ready(gradient(*point))
-    found["compile_s"] = since(began)
-    found["gradient_s"] = median_s(lambda: jax.block_until_ready(gradient(*point)), 5)
+    chains = jax.tree.map(lambda x: jnp.repeat(x[None], CHAINS, axis=0), point)
+    for name, gradient, at in (
+        ("", jax.jit(one), point),
+        (f"_{CHAINS}chains", jax.jit(jax.vmap(one)), chains),
+    ):
+        began = time.perf_counter()
+        jax.block_until_ready(gradient(*at))
+        found[f"compile{name}_s"] = since(began)
+        found[f"gradient{name}_s"] = median_s(
+            lambda do=gradient, at=at: jax.block_until_ready(do(*at)), 5
+        )
 
     began = time.perf_counter()
     result = fit(data, whole, method="map", draws=50)
@@ -77,6 +85,9 @@ def measured(n: int, model: str, transitions: int) -> dict[str, Any]:
     began = time.perf_counter()
     result = fit(data, whole, method="map", draws=50)
     found["fit_s"] = since(began)
+    found["fit_peak_mb"] = peak_mb()
+    if not nuts:
+        return found | {"peak_mb": peak_mb()}
 
     from ckin.inference.geometry import first_geometry
     from ckin.inference.laplace import fit_laplace
@@ -130,7 +141,7 @@ def exponents(rows: list[dict[str, Any]]) -> dict[str, float]:
     if len(large) < 2:
         return {}
     n = np.log([row["patients"] for row in large])
-    names = ("simulate_once_s", "pack_s", "gradient_s", "fit_s", "nuts_s_per_gradient")
+    names = ("simulate_once_s", "pack_s", "gradient_s", "gradient_4chains_s", "fit_s")
     return {
         name: float(np.polyfit(n, np.log([row[name] for row in large]), 1)[0])
         for name in names
@@ -145,17 +156,20 @@ def main() -> None:
     parser.add_argument("--model", default="phases_stein2019")
     parser.add_argument("--patients", type=int, nargs="*", default=list(PATIENTS))
     parser.add_argument("--transitions", type=int, default=100)
+    parser.add_argument("--nuts-up-to", type=int, default=1000)
     parser.add_argument("--crowd", type=int, default=0)
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one is not None:
-        print(json.dumps(measured(args.one, args.model, args.transitions)))
+        nuts = args.one <= args.nuts_up_to
+        print(json.dumps(measured(args.one, args.model, args.transitions, nuts)))
         return
     if args.crowd and not args.patients:
         with tempfile.TemporaryDirectory(prefix="ckin-crowd-") as folder:
             print(json.dumps(crowded(args.crowd, Path(folder))))
         return
-    shared = ("--model", args.model, "--transitions", str(args.transitions))
+    shared = ["--model", args.model, "--transitions", str(args.transitions)]
+    shared += ["--nuts-up-to", str(args.nuts_up_to)]
     rows = []
     for n in args.patients:
         rows.append(alone(__file__, "--one", str(n), *shared))
