@@ -13,6 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from scipy import optimize
 
 from ckin._types import Array, Float
@@ -35,6 +36,12 @@ WIDE_OMEGA = 0.75
 
 # Central difference of exact gradients of an analytic function.
 CURVATURE_STEP = 1e-4
+
+# Slope at which a search for the mode ends, nats for each SD.
+MODE_TOLERANCE = 1e-3
+
+# Patients of a block of the marginal: what is between its terms stays in the cache.
+BLOCK = 256
 
 # SD of a direction that the marginal says nothing of.
 WIDEST = 2.0
@@ -205,8 +212,21 @@ def solve_upper(
 def log_marginal(density: Density, quads: Quadratics, u: Array) -> Array:
     """Log posterior of the population parameters with patients integrated out."""
     hyper = density.hyper(u)
-    each = conditional(hyper, quads, density.population.vary_index).log_marginal
-    return jnp.sum(each) + density.log_prior(u)
+
+    def total(rows):
+        centre, own = rows
+        own_hyper = eqx.tree_at(lambda h: h.centre, hyper, centre)
+        index = density.population.vary_index
+        return jnp.sum(conditional(own_hyper, own, index).log_marginal)
+
+    rows, n = (hyper.centre, quads), hyper.centre.shape[0]
+    cut = n - n % BLOCK
+    likelihood = total(jax.tree.map(lambda x: x[cut:], rows))
+    if cut:
+        # Each again on the way back, so that nothing of it is kept.
+        blocks = jax.tree.map(lambda x: x[:cut].reshape(-1, BLOCK, *x.shape[1:]), rows)
+        likelihood += jnp.sum(lax.map(jax.checkpoint(total), blocks))
+    return likelihood + density.log_prior(u)
 
 
 @eqx.filter_jit
@@ -214,10 +234,16 @@ def _loss_and_slope(density, quads, u):
     return jax.value_and_grad(lambda u: -log_marginal(density, quads, u))(u)
 
 
-def _population_mode(density: Density, quads: Quadratics, start: Array):
+def _population_mode(density: Density, quads: Quadratics, start: Array, about: Array):
     """Mode of the log marginal, the Cholesky factor of its covariance, and whether.
 
     Whether it is a mode: the search can stop short of one, or go where there is none.
+
+    Args:
+        density: the posterior.
+        quads: of its patients.
+        start: u to start from.
+        about: Cholesky factor of about the covariance; the search is in its SDs.
     """
 
     def loss(u):
@@ -226,23 +252,35 @@ def _population_mode(density: Density, quads: Quadratics, start: Array):
             return NOWHERE, np.zeros_like(u)
         return float(value), np.asarray(slope, dtype=float)
 
-    found = optimize.minimize(loss, np.asarray(start), jac=True, method="BFGS")
+    def loss_in_sds(z):
+        value, slope = loss(first + scale @ z)
+        return value, scale.T @ slope
+
+    first, scale = np.asarray(start), np.asarray(about)
+    found = optimize.minimize(
+        loss_in_sds,
+        np.zeros_like(first),
+        jac=True,
+        method="BFGS",
+        options={"gtol": MODE_TOLERANCE},
+    )
+    mode = first + scale @ found.x
     curvature = np.stack(
         [
-            (loss(found.x + step)[1] - loss(found.x - step)[1]) / (2.0 * CURVATURE_STEP)
-            for step in CURVATURE_STEP * np.eye(found.x.size)
+            (loss(mode + step)[1] - loss(mode - step)[1]) / (2.0 * CURVATURE_STEP)
+            for step in CURVATURE_STEP * np.eye(mode.size)
         ]
     )
-    if loss(found.x)[0] >= NOWHERE or not np.isfinite(curvature).all():
+    if loss(mode)[0] >= NOWHERE or not np.isfinite(curvature).all():
         # Past where anything is finite: no mode, and no shape to speak of.
-        return jnp.asarray(found.x), jnp.asarray(WIDEST * np.eye(found.x.size)), False
+        return jnp.asarray(mode), jnp.asarray(WIDEST * np.eye(mode.size)), False
     size, direction = np.linalg.eigh(0.5 * (curvature + curvature.T))
     # Never wider than the widest prior: a flat direction is left to the sampler.
     size = np.maximum(size, WIDEST**-2.0)
     # What is left to go, in SDs.
-    left = np.abs(direction.T @ loss(found.x)[1]) / np.sqrt(size)
+    left = np.abs(direction.T @ loss(mode)[1]) / np.sqrt(size)
     reached = bool(left.max() < ROUND_TOLERANCE)
-    return jnp.asarray(found.x), jnp.asarray(_lower(direction / np.sqrt(size))), reached
+    return jnp.asarray(mode), jnp.asarray(_lower(direction / np.sqrt(size))), reached
 
 
 def _lower(half: np.ndarray) -> np.ndarray:
@@ -272,6 +310,7 @@ def fit_laplace(density: Density, key: Array, report=lambda *_: None):
     maps = patient_maps(density, hyper, start)
     phi = patient_phi(population, hyper.centre, hyper.spread, maps.eta)
     quads, settled, done = None, False, 0
+    factor = jnp.eye(u.size)
     while done < MAX_ROUNDS and not settled:
         pace = 1.0 if done < FREE_ROUNDS else 0.5
         for _ in range(REFINEMENTS):
@@ -281,7 +320,7 @@ def fit_laplace(density: Density, key: Array, report=lambda *_: None):
             phi = phi + pace * (target - phi)
         assert quads is not None
         before = u
-        u, factor, reached = _population_mode(density, quads, u)
+        u, factor, reached = _population_mode(density, quads, u, factor)
         spread = jnp.sqrt(jnp.sum(factor**2, axis=1))
         moved = float(jnp.max(jnp.abs(u - before) / spread))
         settled = reached and moved < ROUND_TOLERANCE
