@@ -278,9 +278,23 @@ def test_a_marginal_that_is_nowhere_finite_has_no_mode(line, laplace):
         laplace.quadratics,
         jnp.full_like(laplace.quadratics.stiffness, jnp.nan),
     )
-    _, factor, reached = _population_mode(line, broken, laplace.u)
+    _, factor, reached = _population_mode(line, broken, laplace.u, laplace.factor)
     assert not reached
     assert np.isfinite(factor).all()
+
+
+def test_blocks_of_patients_add_up(line, laplace, monkeypatch):
+    def value_and_slope():
+        def marginal(u):
+            return log_marginal(line, laplace.quadratics, u)
+
+        return jax.value_and_grad(marginal)(laplace.u + 0.1)
+
+    at_once = value_and_slope()
+    # Blocks, and patients that fill none.
+    monkeypatch.setattr("ckin.inference.laplace.BLOCK", line.data.n_patients // 2 - 1)
+    for found, expected in zip(value_and_slope(), at_once, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e8])
