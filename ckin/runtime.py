@@ -8,10 +8,10 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import jax
-import jaxlib
 
 
 # How XLA compiles a loop for the CPU. A loop over fewer bytes than this becomes one
@@ -80,7 +80,7 @@ def set_up_xla() -> None:
     Has to come before JAX is used for the first time; later it does nothing.
     """
     wanted = [f"--xla_backend_extra_options={WHOLE_LOOPS}"]
-    if jaxlib.__version__.startswith(WITH_LEAN_FUSIONS):
+    if version("jaxlib").startswith(WITH_LEAN_FUSIONS):
         wanted.append(LEAN_FUSIONS)
     flags = os.environ.get("XLA_FLAGS", "")
     for flag in wanted:

@@ -3,8 +3,8 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 
-import jaxlib
 import pytest
 
 from ckin import runtime
@@ -61,7 +61,7 @@ FLAGS = "import os, ckin, jax; jax.devices(); print(os.environ['XLA_FLAGS'])"
 
 WHOLE = f"--xla_backend_extra_options={runtime.WHOLE_LOOPS}"
 # Only of jaxlibs that know it: others stop.
-LEAN = [runtime.LEAN_FUSIONS] * (jaxlib.__version__.startswith("0.10."))
+LEAN = [runtime.LEAN_FUSIONS] * (version("jaxlib").startswith("0.10."))
 
 
 @pytest.mark.parametrize(
