@@ -69,6 +69,8 @@ def print_fit(result, folder: Path, *, resumed: bool = False) -> None:
         say_resumed(result.manifest["checkpoint"])
     if result.manifest["auto"]:
         out.print(f"auto: {result.manifest['auto']}", markup=False)
+    for words in result.manifest["anew"]:
+        out.print(words, markup=False)
     method = {
         "weighted": "draws of the Laplace approximation, weighted by the posterior",
         "map": "Laplace approximation around the mode",

@@ -64,6 +64,28 @@ class Forgetful:
 FORGETFUL = Forgetful()
 
 
+class Branch:
+    """Steps that come after another turn than those of the same names.
+
+    With more draws a fit may turn later, and what came after the earlier turn is not
+    what comes after this one.
+
+    Attributes:
+        after: name of the turn; goes to the end of every name.
+    """
+
+    def __init__(self, memory: Memory, after: str) -> None:
+        self._memory, self.after = memory, after
+
+    def holds(self, step: str) -> bool:
+        """Whether this step is known, after this turn."""
+        return self._memory.holds(f"{step}-{self.after}")
+
+    def step(self, step: str, kind: type[T], make: Callable[[], T]) -> T:
+        """What this step gave, or gives now, after this turn."""
+        return self._memory.step(f"{step}-{self.after}", kind, make)
+
+
 class Checkpoint:
     """The folder of a fit that goes on; see the module's docstring.
 

@@ -39,16 +39,18 @@ class Verdict:
         converged: the answer.
         reasons: what speaks against it, one sentence each; empty if converged.
         longer_helps: more draws might mend it (they do not mend divergences).
+        smaller_steps_help: too many transitions diverged.
     """
 
     converged: bool
     reasons: tuple[str, ...]
     longer_helps: bool = False
+    smaller_steps_help: bool = False
 
     def also(self, reasons: tuple[str, ...]) -> "Verdict":
         """The same verdict with further reasons against it."""
         every = self.reasons + reasons
-        return Verdict(not every, every, self.longer_helps)
+        return dataclasses.replace(self, converged=not every, reasons=every)
 
 
 def diagnostics(population: xr.Dataset, together: int = 1) -> pd.DataFrame:
@@ -119,7 +121,8 @@ def verdict(
                 "sample longer (--draws)"
             )
     too_few = bool(reasons)
-    if divergences > DIVERGENT_SHARE * draws:
+    too_many = divergences > DIVERGENT_SHARE * draws
+    if too_many:
         reasons.append(
             f"{divergences} of {draws} transitions diverged (limit "
             f"{DIVERGENT_SHARE:.1%}): the posterior has a place the sampler cannot "
@@ -129,7 +132,7 @@ def verdict(
         reasons.append(
             f"{unsolved} solves failed among the draws: their predictions are missing"
         )
-    return Verdict(not reasons, tuple(reasons), longer_helps=too_few)
+    return Verdict(not reasons, tuple(reasons), too_few, too_many)
 
 
 def referee_reasons(judge: Referee, grid_error: float | None) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ckin._types import Array
-from ckin.inference.checkpoint import Memory
-from ckin.inference.convergence import verdict
+from ckin.inference.checkpoint import Branch, Memory
+from ckin.inference.convergence import Verdict, verdict
 from ckin.inference.density import Density
 from ckin.inference.geometry import Geometry
 from ckin.inference.gridding import GRID_DRAWS, on_grid
@@ -18,13 +18,27 @@ from ckin.inference.kernels import Kernel
 from ckin.inference.ladder import Approximation, resampled, weighed, why
 from ckin.inference.laplace import PopulationLaplace
 from ckin.inference.maximum import Maximum, draws_of, maximise, start_from
-from ckin.inference.nuts import Draws, Info, joined, sample, start_chains, warm_up
+from ckin.inference.nuts import (
+    TARGET_ACCEPTANCE,
+    Chains,
+    Draws,
+    Info,
+    joined,
+    sample,
+    settle,
+    start_chains,
+    warm_up,
+)
 from ckin.inference.results import summarise
 from ckin.population import GridReport
 
 
 # A fit that has not converged after `draws` goes on, up to this many times as many.
 MAX_BLOCKS = 4
+
+# Mean acceptance that the step size is adapted to. Where too many transitions diverge
+# the draws are thrown away and made anew with smaller steps, as one would by hand.
+TARGETS = (TARGET_ACCEPTANCE, 0.95, 0.99)
 
 # Draws that tell how good an approximation is, at least.
 LEAST_LOOK = 2000
@@ -66,6 +80,7 @@ class Result(NamedTuple):
         warmup_divergences: of a sampler; so are the next two.
         step_size: after adaptation.
         leapfrogs_per_chain: gradients of each chain.
+        anew: why draws were thrown away and made anew, one sentence a time.
         approximation: what was found of the Laplace approximation, if it was judged.
         why: why `auto` took this rung.
     """
@@ -75,6 +90,7 @@ class Result(NamedTuple):
     warmup_divergences: int = 0
     step_size: float | None = None
     leapfrogs_per_chain: int = 0
+    anew: tuple[str, ...] = ()
     approximation: Approximation | None = None
     why: str = ""
 
@@ -91,7 +107,7 @@ def by_sampling(
     report: Report,
     memory: Memory,
 ) -> Result:
-    """Sample, and go on while the population has not converged."""
+    """Sample; go on while that helps, and anew with smaller steps where they help."""
     state = start_chains(
         density,
         geometry,
@@ -102,10 +118,62 @@ def by_sampling(
         memory=memory,
     )
     state = warm_up(density, state, warmup, partial(report, "warm-up"), memory)
+    anew: list[str] = []
+    for next_target in (*TARGETS[1:], None):
+        stage = "sampling anew" if anew else "sampling"
+        state, drawn, judged = _until_it_serves(
+            density,
+            sampler,
+            state,
+            draws,
+            partial(_told, report, stage),
+            memory,
+            patient=next_target is None,
+        )
+        if next_target is None or not judged.smaller_steps_help:
+            break
+        anew.append(
+            f"{int(drawn.info.diverging.sum())} of {drawn.info.lp.size} transitions "
+            f"diverged: sampled anew with smaller steps (acceptance {next_target:g})"
+        )
+        memory = Branch(memory, f"after-{state.chunks:05d}")
+        settling = partial(report, "smaller steps")
+        state = settle(density, state, warmup, next_target, settling, memory)
+    return Result(
+        drawn,
+        None,
+        state.warmup_divergences,
+        state.step_size,
+        state.leapfrogs // chains,
+        tuple(anew),
+    )
+
+
+def _told(report: Report, stage: str, block: int, done: int, total: int) -> None:
+    report(
+        stage if block == 1 else f"{stage} on ({block} of {MAX_BLOCKS})", done, total
+    )
+
+
+def _until_it_serves(
+    density: Density,
+    sampler: Sampler,
+    state: Chains,
+    draws: int,
+    told: Callable[[int, int, int], None],
+    memory: Memory,
+    *,
+    patient: bool,
+) -> tuple[Chains, Draws, Verdict]:
+    """Blocks of draws while more of them help; not `patient`, until steps are too long.
+
+    Returns:
+        The chains, all draws, and what they are worth.
+    """
     blocks: list[Draws] = []
-    for block in range(1, MAX_BLOCKS + 1):
-        stage = "sampling" if block == 1 else f"sampling on ({block} of {MAX_BLOCKS})"
-        state, more = sample(density, state, draws, partial(report, stage), memory)
+    while True:
+        told_block = partial(told, len(blocks) + 1)
+        state, more = sample(density, state, draws, told_block, memory)
         blocks.append(more)
         so_far = joined(blocks)
         _, table = summarise(density, so_far.u, sampler.together)
@@ -113,15 +181,9 @@ def by_sampling(
         judged = verdict(
             table, divergences=divergences, draws=so_far.info.lp.size, unsolved=0
         )
-        if not judged.longer_helps:
-            break
-    return Result(
-        so_far,
-        None,
-        state.warmup_divergences,
-        state.step_size,
-        state.leapfrogs // chains,
-    )
+        done = len(blocks) == MAX_BLOCKS or not judged.longer_helps
+        if done or (judged.smaller_steps_help and not patient):
+            return state, so_far, judged
 
 
 def by_laplace(

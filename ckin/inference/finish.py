@@ -93,6 +93,7 @@ def finish(
         **settings,
         "divergences": int(info.diverging.sum()),
         "warmup_divergences": result.warmup_divergences,
+        "anew": list(result.anew),
         "khat": judge.khat if np.isfinite(judge.khat) else None,
         "referee": judge.told(),
         "auto": result.why or None,

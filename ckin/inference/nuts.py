@@ -82,6 +82,7 @@ class Chains(eqx.Module):
         leapfrogs: gradient evaluations so far, of all chains.
         warmup_divergences: divergent transitions while adapting.
         chunks: done so far, warm-up included.
+        target: mean acceptance that the step size is adapted to.
         kernel: what moves them.
     """
 
@@ -92,6 +93,7 @@ class Chains(eqx.Module):
     leapfrogs: int = 0
     warmup_divergences: int = 0
     chunks: int = 0
+    target: float = TARGET_ACCEPTANCE
     kernel: Kernel = eqx.field(static=True, default="nuts")
 
     @property
@@ -110,10 +112,11 @@ def _advance(
     geometry: Geometry,
     key: Array,
     adapt: Array,
+    target: Array,
     n_devices: int,
     kernel: Kernel,
 ) -> tuple[tuple, Array, Info]:
-    """CHUNK transitions of every chain; the step size adapts where `adapt`.
+    """CHUNK transitions of every chain; where `adapt`, the step size to `target`.
 
     Each device takes its share of the chains and waits for the others only to average
     the acceptance. Keys go by chain, so devices change no random number.
@@ -143,7 +146,8 @@ def _advance(
         )
         # One step size for all: the mean acceptance of the chains steers it.
         acceptance = lax.pmean(jnp.mean(info.acceptance_rate), LANES)
-        adapted = _update(averaging, acceptance)
+        # What steers is the difference from the target that `_update` was made for.
+        adapted = _update(averaging, acceptance + TARGET_ACCEPTANCE - target)
         averaging = jax.tree.map(
             lambda new, old: jnp.where(adapt, new, old), adapted, averaging
         )
@@ -288,6 +292,7 @@ def _chunk(density: Density, chains: Chains, *, adapt: bool):
         chains.geometry,
         chunk_key,
         jnp.array(adapt),
+        jnp.asarray(chains.target),
         devices_for(cast(Array, chains.state.position).shape[0]),
         chains.kernel,
     )
@@ -357,6 +362,38 @@ def warm_up(
         known = memory.holds(step_of(chains.chunks + 1))
         if number < len(windows) - 1 and not known:
             chains = _retuned(density, chains, np.concatenate(seen, axis=1))
+    return chains
+
+
+def settle(
+    density: Density,
+    chains: Chains,
+    transitions: int,
+    target: float,
+    report: Callable[[int, int], None] = lambda *_: None,
+    memory: Memory = FORGETFUL,
+) -> Chains:
+    """Adapt the step size alone, to another acceptance, where the chains are.
+
+    Args:
+        density: the posterior.
+        chains: after `warm_up`.
+        transitions: of a whole warm-up, of which this is the last window.
+        target: mean acceptance; nearer to 1 are smaller steps.
+        report: called with (transitions done, transitions in all).
+        memory: of chunks that are done.
+    """
+    n_chunks = max(1, round(WINDOWS[-1] * transitions / CHUNK))
+    chains = dataclasses.replace(chains, target=target)
+    if not memory.holds(step_of(chains.chunks + 1)):
+        positions = cast(Array, chains.state.position)
+        step_size = jnp.asarray(chains.step_size)
+        state, averaging = _placed(density, chains.geometry, positions, step_size)
+        chains = dataclasses.replace(chains, state=state, averaging=averaging)
+    report(0, n_chunks * CHUNK)
+    for number in range(1, n_chunks + 1):
+        chains, _ = _warmed(density, chains, memory)
+        report(number * CHUNK, n_chunks * CHUNK)
     return chains
 
 

@@ -9,10 +9,19 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from ckin.inference import engines
 from ckin.inference.checkpoint import open_checkpoint
 from ckin.inference.convergence import diagnostics
+from ckin.inference.engines import SAMPLERS, TARGETS, by_sampling
 from ckin.inference.geometry import first_geometry
-from ckin.inference.nuts import CHUNK, joined, sample, start_chains, warm_up
+from ckin.inference.nuts import (
+    CHUNK,
+    joined,
+    sample,
+    settle,
+    start_chains,
+    warm_up,
+)
 
 
 CHAINS, WARMUP, DRAWS = 2, 150, 300
@@ -191,3 +200,69 @@ def test_work_is_counted(informed):
     after_warmup, after, draws = informed
     assert after.leapfrogs - after_warmup.leapfrogs == draws.info.n_steps.sum()
     assert after.warmup_divergences == after_warmup.warmup_divergences
+
+
+def test_steps_settle_where_the_target_wants_them(line, informed):
+    chains = informed[0]
+    careful = settle(line, chains, 8 * WARMUP, 0.97)
+    _, draws = sample(line, careful, 4 * CHUNK)
+    assert careful.step_size < chains.step_size
+    # Of 200 acceptances; of the usual steps it is about 0.85.
+    assert 0.93 < draws.info.acceptance_rate.mean() < 0.995
+    np.testing.assert_array_equal(
+        careful.geometry.centre, chains.geometry.centre, strict=True
+    )
+
+
+def sampled(line, laplace, memory, draws):
+    return by_sampling(
+        line,
+        first_geometry(laplace),
+        jax.random.key(0),
+        sampler=SAMPLERS["nuts"],
+        chains=CHAINS,
+        warmup=WARMUP,
+        draws=draws,
+        report=lambda *_: None,
+        memory=memory,
+    )
+
+
+def test_draws_that_diverge_are_made_anew_with_smaller_steps(
+    tmp_path, line, laplace, monkeypatch
+):
+    """The first draws are made to look divergent; what comes after is kept."""
+    bad = []
+
+    def told(density, chains, draws, report, memory):
+        chains, drawn = sample(density, chains, draws, report, memory)
+        if chains.target in bad:
+            wrong = np.ones_like(drawn.info.diverging)
+            drawn = drawn._replace(info=drawn.info._replace(diverging=wrong))
+        return chains, drawn
+
+    monkeypatch.setattr(engines, "sample", told)
+    usual = sampled(line, laplace, open_memory(tmp_path / "a", CHUNK), CHUNK)
+    assert usual.anew == ()
+    bad += TARGETS[:1]
+    memory = open_memory(tmp_path / "b", CHUNK)
+    once = sampled(line, laplace, memory, CHUNK)
+    (why,) = once.anew
+    assert why.startswith(f"{CHAINS * CHUNK} of {CHAINS * CHUNK} transitions diverged")
+    assert "0.95" in why
+    assert (once.step_size or 0.0) < (usual.step_size or 0.0)
+    assert not np.isin(usual.draws.u[..., 0], once.draws.u[..., 0]).any()
+    # What was interrupted anywhere after goes on the same way, with more draws too.
+    again = sampled(line, laplace, open_memory(tmp_path / "b", CHUNK), CHUNK)
+    assert same(once.draws, again.draws)
+    more = sampled(line, laplace, open_memory(tmp_path / "b", 2 * CHUNK), 2 * CHUNK)
+    fresh = sampled(line, laplace, open_memory(tmp_path / "c", 2 * CHUNK), 2 * CHUNK)
+    assert same(more.draws, fresh.draws)
+    bad += TARGETS[1:]
+    worst = sampled(line, laplace, open_memory(tmp_path / "d", CHUNK), CHUNK)
+    assert len(worst.anew) == len(TARGETS) - 1
+    assert worst.draws.info.diverging.all()
+
+
+def open_memory(folder, draws):
+    return open_checkpoint(folder, {}, draws=draws, resume=True)
