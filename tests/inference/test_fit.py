@@ -265,9 +265,9 @@ def test_patients_who_do_not_differ_are_fitted_too():
 @pytest.fixture(scope="module")
 def sampled():
     """A cohort of lines by NUTS, twice with one seed, once with another."""
-    pop = population(made(Line), QPCR)
+    pop, cohort = population(made(Line), QPCR), line_cohort(4, (8, 3))
     return [
-        fit(line_cohort(4, (8, 3)), pop, warmup=100, draws=100, seed=seed)
+        fit(cohort, pop, method="nuts", warmup=100, draws=100, seed=seed)
         for seed in (0, 0, 1)
     ]
 
@@ -306,7 +306,8 @@ def test_map_and_nuts_agree_on_lines(sampled):
 @pytest.mark.slow
 def test_one_chain_is_sampled_and_not_called_converged():
     pop = population(made(Line), QPCR)
-    found = fit(line_cohort(4, (8, 3)), pop, chains=1, warmup=50, draws=25)
+    short = {"method": "nuts", "chains": 1, "warmup": 50, "draws": 25}
+    found = fit(line_cohort(4, (8, 3)), pop, **short)
     assert not found.verdict.converged
 
 
