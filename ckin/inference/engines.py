@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ckin._types import Array
+from ckin.inference.chains import TARGET_ACCEPTANCE, Chains, Info
 from ckin.inference.checkpoint import Branch, Memory
 from ckin.inference.convergence import Verdict, verdict
 from ckin.inference.density import Density
@@ -18,17 +19,7 @@ from ckin.inference.kernels import Kernel
 from ckin.inference.ladder import Approximation, resampled, weighed, why
 from ckin.inference.laplace import PopulationLaplace
 from ckin.inference.maximum import Maximum, draws_of, maximise, start_from
-from ckin.inference.nuts import (
-    TARGET_ACCEPTANCE,
-    Chains,
-    Draws,
-    Info,
-    joined,
-    sample,
-    settle,
-    start_chains,
-    warm_up,
-)
+from ckin.inference.nuts import Draws, joined, sample, settle, start_chains, warm_up
 from ckin.inference.results import summarise
 from ckin.population import GridReport
 

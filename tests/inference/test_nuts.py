@@ -10,12 +10,12 @@ import pytest
 import xarray as xr
 
 from ckin.inference import engines
+from ckin.inference.chains import CHUNK
 from ckin.inference.checkpoint import open_checkpoint
 from ckin.inference.convergence import diagnostics
 from ckin.inference.engines import SAMPLERS, TARGETS, by_sampling
 from ckin.inference.geometry import first_geometry
 from ckin.inference.nuts import (
-    CHUNK,
     joined,
     sample,
     settle,
