@@ -388,7 +388,8 @@ def _known(
         if info.column is None or name in population.estimate:
             continue
         having = [patient for patient in patients if info.column in patient.covariates]
-        if not having if like is None else name not in like.known:
+        wanted = bool(having) if like is None else name in like.known
+        if not wanted:
             continue
         if len(having) < len(patients):
             missing = next(p.id for p in patients if info.column not in p.covariates)
