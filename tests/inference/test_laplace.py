@@ -288,7 +288,7 @@ def test_blocks_of_patients_add_up(line, laplace, monkeypatch):
         def marginal(u):
             return log_marginal(line, laplace.quadratics, u)
 
-        return jax.value_and_grad(marginal)(laplace.u + 0.1)
+        return jax.jit(jax.value_and_grad(marginal))(laplace.u + 0.1)
 
     at_once = value_and_slope()
     # Blocks, and patients that fill none.
