@@ -253,7 +253,7 @@ def summarise(
                 "parameter": name,
                 "unit": units[name],
                 "mean": values.mean(),
-                "sd": values.std(ddof=1),
+                "sd": _sd(values),
                 "q05": low,
                 "q50": middle,
                 "q95": high,
@@ -261,6 +261,11 @@ def summarise(
             }
         )
     return pd.DataFrame(rows), table.loc[list(sampled)]
+
+
+def _sd(values: np.ndarray) -> float:
+    """SD of draws; NaN where one is infinite, as a CV% can be."""
+    return float(values.std(ddof=1)) if np.isfinite(values).all() else np.nan
 
 
 def the_fields_way(

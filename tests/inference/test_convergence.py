@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 
 from ckin.inference.convergence import diagnostics, verdict
+from ckin.inference.results import summarise
 
 
 GOOD = {"r_hat": 1.001, "ess_bulk": 900.0, "ess_tail": 700.0}
@@ -72,3 +73,16 @@ def test_one_chain_is_judged_not_to_tell():
     found = verdict(table, divergences=0, draws=500, unsolved=0)
     assert not found.converged
     assert "cannot be computed" in found.reasons[0]
+
+
+def test_an_infinite_draw_has_a_summary_without_an_sd(line):
+    """ω in % of a typical value of 0 is; a warning is an error here."""
+    rng = np.random.default_rng(0)
+    u = np.asarray(line.start) + 0.1 * rng.normal(size=(2, 50, line.n_hyper))
+    u[0, 0, line.names.index("b")] = 0.0
+    summary, _ = summarise(line, u)
+    endless = summary.loc[np.isinf(summary["mean"])]
+    assert len(endless) > 0
+    assert endless["parameter"].str.startswith("cv_pct_").all()
+    assert endless["sd"].isna().all()
+    assert np.isfinite(endless[["q05", "q50"]]).all(axis=None)
