@@ -8,10 +8,10 @@ simulated, packed, and fitted (`--method map`: every patient, the population and
 Laplace approximation); value and gradient of the posterior are timed, of one chain and
 of four as lanes, as is what NUTS does for its `--transitions` (four chains, adaptation
 included; a tree grows with the number of dimensions, so only up to so many patients).
-`exponent` is the slope
-of log time over log patients from 100 patients on. `--crowd` streams so many virtual
-patients of four cycles to disk with `ckin.crowd`. Peak memory is of the process,
-Python and JAX (about 400 MB) included. Compilation is in `compile_s` alone. Linux only.
+`exponent` is the slope of log time over log patients from 100 patients on. `--crowd`
+streams so many virtual patients of four cycles to disk with `ckin.crowd`. Peak memory
+is of the process, Python and JAX (about 400 MB) included. Compilation is in
+`compile_s`, `compile_4chains_s` and `fit_first_s`. Linux only.
 """
 
 import argparse
@@ -141,7 +141,8 @@ def exponents(rows: list[dict[str, Any]]) -> dict[str, float]:
     if len(large) < 2:
         return {}
     n = np.log([row["patients"] for row in large])
-    names = ("simulate_once_s", "pack_s", "gradient_s", "gradient_4chains_s", "fit_s")
+    lanes = f"gradient_{CHAINS}chains_s"
+    names = ("simulate_once_s", "pack_s", "gradient_s", lanes, "fit_s")
     return {
         name: float(np.polyfit(n, np.log([row[name] for row in large]), 1)[0])
         for name in names

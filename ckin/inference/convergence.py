@@ -132,7 +132,12 @@ def verdict(
         reasons.append(
             f"{unsolved} solves failed among the draws: their predictions are missing"
         )
-    return Verdict(not reasons, tuple(reasons), too_few, too_many)
+    return Verdict(
+        not reasons,
+        tuple(reasons),
+        longer_helps=too_few,
+        smaller_steps_help=too_many,
+    )
 
 
 def referee_reasons(judge: Referee, grid_error: float | None) -> tuple[str, ...]:

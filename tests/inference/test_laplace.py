@@ -283,7 +283,8 @@ def test_a_marginal_that_is_nowhere_finite_has_no_mode(line, laplace):
     assert np.isfinite(factor).all()
 
 
-def test_blocks_of_patients_add_up(line, laplace, monkeypatch):
+@pytest.mark.parametrize("more", [0, 1])
+def test_blocks_of_patients_add_up(line, laplace, monkeypatch, more):
     def value_and_slope():
         def marginal(u):
             return log_marginal(line, laplace.quadratics, u)
@@ -291,8 +292,10 @@ def test_blocks_of_patients_add_up(line, laplace, monkeypatch):
         return jax.jit(jax.value_and_grad(marginal))(laplace.u + 0.1)
 
     at_once = value_and_slope()
-    # Blocks, and patients that fill none.
-    monkeypatch.setattr("ckin.inference.laplace.BLOCK", line.data.n_patients // 2 - 1)
+    # Two blocks and nobody left, or one and patients that fill none.
+    size = line.data.n_patients // 2 + more
+    assert (line.data.n_patients % size == 0) == (more == 0)
+    monkeypatch.setattr("ckin.inference.laplace.BLOCK", size)
     for found, expected in zip(value_and_slope(), at_once, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12)
 
