@@ -7,11 +7,12 @@ A wrong unit does not stop a solver, it only gives wrong numbers. So the equatio
 asked: a slope must not depend on the unit in which anything is counted.
 """
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ckin._types import Float
+from ckin._types import Array, Float
 from ckin.model import AbstractModel, parameters, states
 from ckin.units import dimensions
 
@@ -91,9 +92,14 @@ def _drawn(model: AbstractModel):
 
 def _slopes(model: AbstractModel, y, day: float) -> Slopes:
     """Slope of each state at every draw."""
-    levels = {name: jnp.asarray(level) for name, level in model.inputs.items()}
-    slopes = jax.vmap(lambda one: model.vector_field(jnp.asarray(day), one, levels))(y)
+    slopes = _slopes_of_draws(model, y, jnp.asarray(day))
     return {name: np.asarray(value) for name, value in slopes._asdict().items()}
+
+
+@eqx.filter_jit
+def _slopes_of_draws(model: AbstractModel, y, day: Array):
+    levels = {name: jnp.asarray(level) for name, level in model.inputs.items()}
+    return jax.vmap(lambda one: model.vector_field(day, one, levels))(y)
 
 
 def _not_finite(model: AbstractModel) -> list[str]:

@@ -7,7 +7,6 @@ many CPU devices as JAX was told to make: `jax_num_cpu_devices`). All state is e
 from functools import partial
 from typing import NamedTuple
 
-import blackjax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -21,7 +20,7 @@ from jax import lax
 
 from ckin._types import Array, ArrayLike
 from ckin.inference.density import Density
-from ckin.inference.geometry import Geometry
+from ckin.inference.geometry import Change, Geometry
 from ckin.inference.kernels import Kernel
 from ckin.inference.kernels import transition as moved
 
@@ -29,6 +28,9 @@ from ckin.inference.kernels import transition as moved
 # Stan's default.
 TARGET_ACCEPTANCE = 0.8
 CHUNK = 25
+
+# Log density of a chain that has not moved yet: finite, and below any it may come to.
+UNKNOWN = -1e10
 # Name of the axis of chains that devices share.
 LANES = "chains"
 
@@ -153,34 +155,43 @@ def _mesh(n_devices: int) -> jax.sharding.Mesh:
     return jax.sharding.Mesh(np.array(jax.devices()[:n_devices]), (LANES,))
 
 
-def placed(
-    density: Density, geometry: Geometry, positions: Array, step_size: Array
-) -> tuple:
-    """Chains at these positions, with the step size to be found anew.
+def begun(positions: np.ndarray) -> HMCState:
+    """Chains at positions (chains, dimensions) of which nothing is computed.
 
-    They lie on the devices as `advance` leaves them: both are compiled once then.
+    For warm-up only. The posterior is nearly a standard normal in these coordinates, so
+    a first trajectory leaves with the slope of one; and it ends at one of the places it
+    has come by, all of which are better than `UNKNOWN`. To compute where it began would
+    take a program of its own, compiled for seconds, for numbers that are used once.
     """
-    each, whole = shardings(positions.shape[0])
-    positions = jax.device_put(positions, each)
-    state, averaging = _begun(density, geometry, positions, step_size)
-    return jax.device_put(state, each), jax.device_put(averaging, whole)
+    places = np.asarray(positions)
+    return _on_devices(places, np.full(len(places), UNKNOWN), -places)
+
+
+def moved_along(state: HMCState, change: Change) -> HMCState:
+    """The same chains in other coordinates."""
+    return _on_devices(
+        change.positions(np.asarray(state.position)),
+        np.asarray(state.logdensity) + change.log_det,
+        change.gradients(np.asarray(state.logdensity_grad)),
+    )
+
+
+def _on_devices(*each: np.ndarray) -> HMCState:
+    """Chains on the devices as `advance` leaves them: it is compiled once then."""
+    shares, _ = shardings(len(each[0]))
+    return HMCState(*jax.device_put(each, shares))
+
+
+def searching(step_size: float, chains: int) -> DualAveragingAdaptationState:
+    """A step size to be found anew, from this one."""
+    _, whole = shardings(chains)
+    # Strong types, or the first chunk after a start compiles apart from the others.
+    begun = _init(jnp.asarray(float(step_size)))
+    averaging = jax.tree.map(lambda v: np.asarray(v, jnp.result_type(v)), begun)
+    return jax.device_put(averaging, whole)
 
 
 def shardings(chains: int) -> list[jax.sharding.NamedSharding]:
     """Where what each chain has lies, and what all have."""
     mesh = _mesh(devices_for(chains))
     return [jax.sharding.NamedSharding(mesh, spec) for spec in (jax.P(LANES), jax.P())]
-
-
-@eqx.filter_jit
-def _begun(
-    density: Density, geometry: Geometry, positions: Array, step_size: Array
-) -> tuple:
-    state = jax.vmap(
-        lambda p: blackjax.nuts.init(p, lambda p: geometry.log_density(density, p))
-    )(positions)
-    # Strong types, or the first chunk after a start compiles apart from the others.
-    averaging = jax.tree.map(
-        lambda v: jnp.asarray(v, jnp.result_type(v)), _init(step_size)
-    )
-    return state, averaging

@@ -4,7 +4,8 @@ Population parameters are one vector `u` (unconstrained), patients one array `et
 Every engine evaluates the same `log_density`; what engines add is only geometry.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import equinox as eqx
 import jax
@@ -35,6 +36,17 @@ from ckin.population.hyper import (
 from ckin.population.screening import z_name
 from ckin.population.wells import curve_starts
 from ckin.solve import Solver
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _as_one(function: Function) -> Function:
+    """One program where it is asked outside of any, instead of tens of small ones.
+
+    Within another it leaves no trace.
+    """
+    return cast(Any, eqx.filter_jit)(function, inline=True)
 
 
 class Density(eqx.Module):
@@ -106,31 +118,37 @@ class Density(eqx.Module):
 
     def sites(self, u: Float[Array, " hyper"]) -> dict[str, Array]:
         """Values of the NumPyro sites."""
-        known = _sites(self.population, self.data)
+        known = _priors(self.population, self.data)
         return {
-            name: biject_to(known[name]["fn"].support)(value)
+            name: biject_to(known[name].support)(value)
             for name, value in self._unconstrained(u).items()
         }
 
     def constrain(self, u: Float[Array, " hyper"]) -> dict[str, Array]:
         """Population parameters by name, each in its own unit."""
-        told = told_values(self.population, self.sites(u))
-        return {name: told[name] for name in self.names}
+        return dict(zip(self.names, self._told(u), strict=True))
 
+    @_as_one
+    def _told(self, u: Array) -> tuple[Array, ...]:
+        told = told_values(self.population, self.sites(u))
+        return tuple(told[name] for name in self.names)
+
+    @_as_one
     def unconstrain(self, values: Mapping[str, Array]) -> Float[Array, " hyper"]:
         """Inverse of `constrain`."""
-        known = _sites(self.population, self.data)
+        known = _priors(self.population, self.data)
         sites = site_values(self.population, values)
         each = [
-            biject_to(known[name]["fn"].support).inv(sites[name])
-            for name, _ in self.layout
+            biject_to(known[name].support).inv(sites[name]) for name, _ in self.layout
         ]
         return jnp.concatenate([jnp.atleast_1d(value) for value in each])
 
+    @_as_one
     def hyper(self, u: Float[Array, " hyper"]) -> Hyper:
         """Population parameters as a patient's likelihood takes them."""
         return hyper_of(self.population, self.data, self.sites(u))
 
+    @_as_one
     def patient_phi(self, u: Array, eta: Array) -> Float[Array, "patients estimated"]:
         """φ of every patient."""
         hyper = self.hyper(u)
@@ -141,15 +159,23 @@ def _never_nan(value: ArrayLike) -> Array:
     return jnp.where(jnp.isnan(value), -jnp.inf, value)
 
 
-def _sites(population: Population, data: Packed) -> dict:
-    """Sample sites of the prior, traced without drawing anything costly."""
+def _priors(population: Population, data: Packed) -> dict[str, dist.Distribution]:
+    """Prior of each site, η last."""
+    return dict(_named_priors(population, data))
+
+
+@_as_one
+def _named_priors(
+    population: Population, data: Packed
+) -> tuple[tuple[str, dist.Distribution], ...]:
+    """Names (a dict would come back in another order); draws are compiled away."""
     model = handlers.seed(population_model, jax.random.key(0))
     trace = handlers.trace(model).get_trace(population, data, likelihood=False)
-    return {
-        name: site
+    return tuple(
+        (name, site["fn"])
         for name, site in trace.items()
         if site["type"] == "sample" and not site["is_observed"]
-    }
+    )
 
 
 def prior_sites(density: Density) -> dict[str, dist.Distribution]:
@@ -175,39 +201,54 @@ def own_priors(density: Density) -> dict[str, dist.Distribution]:
 
 def site_priors(density: Density) -> dict[str, dist.Distribution]:
     """Prior of each NumPyro site: a block of correlations has one."""
-    sites = _sites(density.population, density.data)
-    return {name: sites[name]["fn"] for name, _ in density.layout}
+    priors = _priors(density.population, density.data)
+    return {name: priors[name] for name, _ in density.layout}
+
+
+@_as_one
+def _start(
+    population: Population,
+    data: Packed,
+    layout: tuple[tuple[str, int], ...],
+    known: Mapping[str, Array],
+) -> Array:
+    """Coordinates of the prior medians, and of sites of which something is known."""
+    priors = _priors(population, data)
+    blocks = {block_site(block) for block in population.blocks}
+    starts = []
+    for name, size in layout:
+        if name in blocks:
+            # No correlation.
+            starts.append(jnp.zeros(size))
+            continue
+        prior = priors[name]
+        value = jnp.asarray(known.get(name, prior.icdf(0.5)), dtype=float)
+        starts.append(biject_to(prior.support).inv(value))
+    return ravel_pytree(starts)[0]
 
 
 def make_density(
     population: Population, data: Packed, solver: Solver | None = None
 ) -> Density:
     """Density of a cohort."""
-    sites = _sites(population, data)
-    known = curve_starts(data.standards)
     blocks = {block_site(block): block for block in population.blocks}
     places = {z_name(e.name): e.name for e in population.covariates}
-    layout, names, starts = [], [], []
-    for name, site in sites.items():
+    # Of curves, what their standards say.
+    starts = curve_starts(data.standards).items()
+    known = {name: jnp.asarray(value) for name, value in starts}
+    layout, names = [], []
+    for name in _priors(population, data):
         if name == "eta":
             continue
         block = blocks.get(name)
         inner = [places.get(name, name)] if block is None else correlation_names(block)
         layout.append((name, len(inner)))
         names += inner
-        if block is None:
-            fn = site["fn"]
-            value = jnp.asarray(known.get(name, fn.icdf(0.5)), dtype=float)
-            starts.append(biject_to(fn.support).inv(value))
-        else:
-            # No correlation.
-            starts.append(jnp.zeros(len(inner)))
-    start, _ = ravel_pytree(starts)
     return Density(
         population=population,
         data=data,
         solver=Solver() if solver is None else solver,
         names=tuple(names),
         layout=tuple(layout),
-        start=start,
+        start=_start(population, data, tuple(layout), known),
     )

@@ -13,7 +13,7 @@ from ckin._types import Array, ArrayLike, Float
 from ckin.inference.density import Density
 from ckin.inference.marginal import by_quadrature
 from ckin.inference.maximum import Maximum
-from ckin.inference.results import derived_from
+from ckin.inference.of_draws import derived_from
 from ckin.population import by_sample, completed, log_readings
 from ckin.population.model import of_its_assay
 

@@ -13,6 +13,9 @@ visits. It is a change of variables, exact through its log determinant: a bad qu
 costs time and never accuracy.
 """
 
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -60,37 +63,78 @@ class Geometry(eqx.Module):
         value = density.log_density(u, eta) + log_det
         return jnp.where(jnp.isnan(value), -jnp.inf, value)
 
-    def fitted_to(self, positions: np.ndarray, latest: Array, weight: float):
+    def fitted_to(
+        self, positions: np.ndarray, weight: float
+    ) -> tuple["Geometry", "Change"]:
         """The geometry in which earlier positions have mean 0 and covariance 1.
 
         Args:
             positions: (draws, dimensions), of this geometry.
-            latest: (chains, dimensions), moved along: same u and η, new coordinates.
             weight: weight of the draws against mean 0 and covariance 1.
 
         Returns:
-            The new geometry and `latest` in its coordinates.
+            The new geometry, and how to get there from this one.
         """
-        n_hyper = self.centre.shape[0]
         n_patients, size = self.shift.shape
-        w, z = positions[:, :n_hyper], positions[:, n_hyper:]
-        # Not -1: where nobody varies there is nothing to tell the length from.
-        z = z.reshape(len(z), n_patients, size)
-        w_mean, w_root = _standard(w[:, None], weight)
+        shapes = ((1, self.centre.shape[0]), (n_patients, size))
+        w, z = _parts(positions, shapes)
+        w_mean, w_root = _standard(w, weight)
         z_mean, z_root = _standard(z, weight)
+        here = (self.centre, self.factor, self.shift, self.scale)
+        centre, factor, shift, scale = map(np.asarray, here)
         geometry = Geometry(
-            self.centre + self.factor @ w_mean[0],
-            self.factor @ w_root[0],
+            jnp.asarray(centre + factor @ w_mean[0]),
+            jnp.asarray(factor @ w_root[0]),
             self.quadratics,
-            self.shift + jnp.einsum("nij,nj->ni", self.scale, z_mean),
-            self.scale @ z_root,
+            jnp.asarray(shift + np.einsum("nij,nj->ni", scale, z_mean)),
+            jnp.asarray(scale @ z_root),
         )
-        last_w = jnp.linalg.solve(w_root[0], (latest[:, :n_hyper] - w_mean[0]).T).T
-        here = len(latest)
-        last_z = latest[:, n_hyper:].reshape(here, n_patients, size) - z_mean
-        last_z = jnp.linalg.solve(z_root, jnp.moveaxis(last_z, 0, 2))
-        last_z = jnp.moveaxis(last_z, 2, 0).reshape(here, n_patients * size)
-        return geometry, jnp.concatenate([last_w, last_z], axis=1)
+        return geometry, Change((w_mean, z_mean), (w_root, z_root))
+
+
+class Change(NamedTuple):
+    """From coordinates x to y, x = mean + root y, block by block.
+
+    Attributes:
+        mean: of w (1, hyper), and of z (patients, varying).
+        root: lower-triangular, (1, hyper, hyper) and (patients, varying, varying).
+    """
+
+    mean: tuple[np.ndarray, np.ndarray]
+    root: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def log_det(self) -> float:
+        """What it adds to the log density (which u's own coordinates do not enter)."""
+        return float(np.sum(np.log(np.einsum("nii->ni", self.root[1]))))
+
+    def positions(self, old: np.ndarray) -> np.ndarray:
+        """New coordinates of positions (chains, dimensions)."""
+        parts = _parts(old, [mean.shape for mean in self.mean])
+        gaps = (x - mean for x, mean in zip(parts, self.mean, strict=True))
+        return _whole(
+            np.linalg.solve(root, gap[..., None])[..., 0]
+            for gap, root in zip(gaps, self.root, strict=True)
+        )
+
+    def gradients(self, old: np.ndarray) -> np.ndarray:
+        """Gradients (chains, dimensions) in the new coordinates."""
+        parts = _parts(old, [mean.shape for mean in self.mean])
+        return _whole(
+            np.einsum("nij,cni->cnj", root, part)
+            for part, root in zip(parts, self.root, strict=True)
+        )
+
+
+def _parts(flat: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+    """Blocks of w and of z, (rows, blocks, size), of vectors (rows, dimensions)."""
+    w, z = np.split(flat, [shapes[0][1]], axis=1)
+    # Not -1: where nobody varies there is nothing to tell the length from.
+    return [x.reshape(len(flat), *s) for x, s in zip((w, z), shapes, strict=True)]
+
+
+def _whole(parts: Iterable[np.ndarray]) -> np.ndarray:
+    return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
 
 def first_geometry(laplace: PopulationLaplace) -> Geometry:
@@ -112,10 +156,10 @@ def naturals(density: Density, geometry: Geometry, positions: Array):
     return jax.vmap(jax.vmap(one))(positions)
 
 
-def _standard(draws: np.ndarray, weight: float) -> tuple[Array, Array]:
+def _standard(draws: np.ndarray, weight: float) -> tuple[np.ndarray, np.ndarray]:
     """Shrunken mean and Cholesky factor of each block; draws (draws, blocks, size)."""
     mean = draws.mean(axis=0)
     gap = draws - mean
     covariance = np.einsum("dbi,dbj->bij", gap, gap) / max(len(draws) - 1, 1)
     covariance = weight * covariance + (1.0 - weight) * np.eye(draws.shape[-1])
-    return jnp.asarray(weight * mean), jnp.asarray(np.linalg.cholesky(covariance))
+    return weight * mean, np.linalg.cholesky(covariance)

@@ -36,6 +36,7 @@ TAILS = 6.0
 STARTS_SHARE = 10.0
 
 
+@eqx.filter_jit
 def prior_phi(density: Density, key: Array) -> Float[Array, "draws patients estimated"]:
     """Patients around the prior medians, as different as the prior has them."""
     hyper = density.hyper(density.start)
@@ -45,6 +46,7 @@ def prior_phi(density: Density, key: Array) -> Float[Array, "draws patients esti
     )(eta.at[0].set(0.0))
 
 
+@eqx.filter_jit
 def laplace_phi(
     density: Density, geometry: Geometry, key: Array
 ) -> Float[Array, "draws patients estimated"]:
@@ -56,6 +58,7 @@ def laplace_phi(
     return jax.vmap(density.patient_phi)(u[0], eta[0])
 
 
+@eqx.filter_jit
 def tails(
     population: Population, phi: Float[Array, "draws patients estimated"]
 ) -> Float[Array, "ends patients estimated"]:

@@ -300,29 +300,25 @@ def fit_laplace(density: Density, key: Array, report=lambda *_: None):
     Returns:
         `PopulationLaplace`.
     """
-    population = density.population
     u = density.start
     hyper = density.hyper(u)
-    wide = jnp.maximum(hyper.omega, WIDE_OMEGA)
-    hyper = eqx.tree_at(lambda h: h.omega, hyper, wide)
+    wide = np.maximum(np.asarray(hyper.omega), WIDE_OMEGA)
+    hyper = eqx.tree_at(lambda h: h.omega, hyper, jnp.asarray(wide))
     report(0, MAX_ROUNDS)
     start = best_candidates(density, hyper, key)
     maps = patient_maps(density, hyper, start)
-    phi = patient_phi(population, hyper.centre, hyper.spread, maps.eta)
+    phi = _phi_of(density, hyper, maps.eta)
     quads, settled, done = None, False, 0
-    factor = jnp.eye(u.size)
+    factor = jnp.asarray(np.eye(u.size))
     while done < MAX_ROUNDS and not settled:
-        pace = 1.0 if done < FREE_ROUNDS else 0.5
+        pace = jnp.asarray(1.0 if done < FREE_ROUNDS else 0.5)
         for _ in range(REFINEMENTS):
             quads = _expanded(density, hyper, phi, quads)
-            mean = _conditional(hyper, quads, population.vary_index).mean.T
-            target = patient_phi(population, hyper.centre, hyper.spread, mean)
-            phi = phi + pace * (target - phi)
+            phi = _moved(density, hyper, quads, phi, pace)
         assert quads is not None
         before = u
         u, factor, reached = _population_mode(density, quads, u, factor)
-        spread = jnp.sqrt(jnp.sum(factor**2, axis=1))
-        moved = float(jnp.max(jnp.abs(u - before) / spread))
+        moved = _in_sds(u, before, factor)
         settled = reached and moved < ROUND_TOLERANCE
         hyper = density.hyper(u)
         done += 1
@@ -332,16 +328,35 @@ def fit_laplace(density: Density, key: Array, report=lambda *_: None):
     return PopulationLaplace(u, factor, quads, maps, done, settled)
 
 
+@eqx.filter_jit
+def _moved(density: Density, hyper: Hyper, quads: Quadratics, phi: Array, pace: Array):
+    """φ moved by the share `pace` towards what quadratics and population make of it."""
+    mean = conditional(hyper, quads, density.population.vary_index).mean.T
+    return phi + pace * (_phi_of(density, hyper, mean) - phi)
+
+
+def _in_sds(u: Array, before: Array, factor: Array) -> float:
+    """Largest change, in SDs of a covariance of this Cholesky factor."""
+    spread = np.sqrt(np.sum(np.asarray(factor) ** 2, axis=1))
+    return float(np.max(np.abs(np.asarray(u) - np.asarray(before)) / spread))
+
+
+@eqx.filter_jit
+def _phi_of(density: Density, hyper: Hyper, eta: Array) -> Array:
+    return patient_phi(density.population, hyper.centre, hyper.spread, eta)
+
+
 def _expanded(density: Density, hyper: Hyper, phi: Array, quads: Quadratics | None):
     """Quadratics around φ, as wide as each patient's conditional (prior at first)."""
     index = np.array(density.population.vary_index, dtype=int)
     shared = np.setdiff1d(np.arange(phi.shape[1]), index)
-    phi = phi.at[:, shared].set(hyper.centre[:, shared])
-    given, eta = None, jnp.zeros(density.eta_shape)
+    moved = np.array(phi)
+    moved[:, shared] = np.asarray(hyper.centre)[:, shared]
+    given, eta = None, np.zeros(density.eta_shape)
     if quads is not None:
         given = _conditional(hyper, quads, density.population.vary_index)
-        eta = given.mean.T
-    return quadratics_about(density, hyper, phi, eta, given)
+        eta = np.asarray(given.mean).T
+    return quadratics_about(density, hyper, jnp.asarray(moved), jnp.asarray(eta), given)
 
 
 def quadratics_about(
@@ -363,11 +378,18 @@ def quadratics_about(
         inner = np.linalg.inv(np.moveaxis(np.asarray(given.factor), 2, 0))
         inner = np.swapaxes(inner, 1, 2)
     widths = np.tile(SHARED_WIDTH * np.eye(size), (n, 1, 1))
-    widths[:, index[:, None], index] = np.asarray(hyper.spread.slopes(eta)) @ inner
-    log_sigma = jnp.tile(jnp.log(hyper.sigma), (n, 1))
-    return quadratics(density, phi, log_sigma, jnp.asarray(widths))
+    widths[:, index[:, None], index] = np.asarray(_slopes(hyper, eta)) @ inner
+    log_sigma = np.tile(np.log(np.asarray(hyper.sigma)), (n, 1))
+    return quadratics(density, phi, jnp.asarray(log_sigma), jnp.asarray(widths))
 
 
+@eqx.filter_jit
+def _slopes(hyper: Hyper, eta: Array) -> Array:
+    """Derivative of what patients deviate by in φ, by their η."""
+    return hyper.spread.slopes(eta)
+
+
+@eqx.filter_jit
 def _eta_of(density: Density, hyper: Hyper, phi: Array) -> Array:
     """η that put patients at φ under this population, kept within ±3."""
     index = np.array(density.population.vary_index, dtype=int)

@@ -15,6 +15,7 @@ from typing import NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from blackjax.adaptation.step_size import DualAveragingAdaptationState
 
 from ckin._types import Array
 from ckin.inference.chains import (
@@ -22,8 +23,10 @@ from ckin.inference.chains import (
     Chains,
     Info,
     advance,
+    begun,
     devices_for,
-    placed,
+    moved_along,
+    searching,
     shardings,
 )
 from ckin.inference.checkpoint import FORGETFUL, Memory
@@ -113,10 +116,8 @@ def start_chains(
         dimensions = density.n_hyper + int(np.prod(density.eta_shape))
         start_key, onwards = jax.random.split(key)
         places = jax.random.normal(start_key, (chains // together, dimensions))
-        positions = jnp.repeat(places, together, axis=0)
-        state, averaging = placed(
-            density, geometry, positions, jnp.asarray(dimensions**-0.25)
-        )
+        state = begun(np.repeat(np.asarray(places), together, axis=0))
+        averaging = searching(dimensions**-0.25, chains)
         return _bare(Chains(state, averaging, geometry, onwards, kernel=kernel))
 
     return _whole(memory.step(step_of(0), Chains, make))
@@ -200,7 +201,7 @@ def warm_up(
         # A chunk that is known has its coordinates with it.
         known = memory.holds(step_of(chains.chunks + 1))
         if number < len(windows) - 1 and not known:
-            chains = _retuned(density, chains, np.concatenate(seen, axis=1))
+            chains = _retuned(chains, np.concatenate(seen, axis=1))
     return chains
 
 
@@ -224,11 +225,7 @@ def settle(
     """
     n_chunks = max(1, round(WINDOWS[-1] * transitions / CHUNK))
     chains = dataclasses.replace(chains, target=target)
-    if not memory.holds(step_of(chains.chunks + 1)):
-        positions = cast(Array, chains.state.position)
-        step_size = jnp.asarray(chains.step_size)
-        state, averaging = placed(density, chains.geometry, positions, step_size)
-        chains = dataclasses.replace(chains, state=state, averaging=averaging)
+    chains = dataclasses.replace(chains, averaging=_anew(chains))
     report(0, n_chunks * CHUNK)
     for number in range(1, n_chunks + 1):
         chains, _ = _warmed(density, chains, memory)
@@ -267,21 +264,26 @@ def joined(blocks: list[Draws]) -> Draws:
     return jax.tree.map(lambda *rows: np.concatenate(rows, axis=1), *blocks)
 
 
-def _retuned(density: Density, chains: Chains, positions: np.ndarray) -> Chains:
+def _retuned(chains: Chains, positions: np.ndarray) -> Chains:
     """Coordinates fitted to a window of draws of all chains.
 
     Args:
-        density: the posterior.
         chains: at the end of the window.
         positions: of the window, (chains, draws, dimensions).
     """
     flat = positions.reshape(-1, positions.shape[-1])
     # Draws are correlated: count a tenth of them as information.
     count = flat.shape[0] / 10.0
-    geometry, moved = chains.geometry.fitted_to(
-        flat, cast(Array, chains.state.position), count / (count + PRIOR_WEIGHT)
-    )
-    state, averaging = placed(density, geometry, moved, jnp.asarray(chains.step_size))
+    weight = count / (count + PRIOR_WEIGHT)
+    geometry, change = chains.geometry.fitted_to(flat, weight)
     return dataclasses.replace(
-        chains, state=state, averaging=averaging, geometry=geometry
+        chains,
+        state=moved_along(chains.state, change),
+        averaging=_anew(chains),
+        geometry=geometry,
     )
+
+
+def _anew(chains: Chains) -> DualAveragingAdaptationState:
+    """The step size to be found anew, from where it is."""
+    return searching(chains.step_size, cast(Array, chains.state.position).shape[0])

@@ -21,6 +21,7 @@ from scipy.special import softmax
 from ckin._types import ArrayLike, Float
 from ckin.inference.density import Density
 from ckin.inference.predict import sample_log_likelihoods
+from ckin.population import chunks_of
 from ckin.solve import Solver
 
 
@@ -230,11 +231,9 @@ def _in_chunks(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log likelihoods (draws, patients) and who was solved, a chunk at a time."""
     total = len(u)
-    # The last chunk is filled up with the last draw: one shape is compiled once.
-    rows = np.minimum(np.arange(-(-total // CHUNK) * CHUNK), total - 1)
     values, solved = [], []
     report(0, total)
-    for chunk in rows.reshape(-1, CHUNK):
+    for chunk in chunks_of(np.arange(total), CHUNK):
         each, ok = sample_log_likelihoods(
             density, jnp.asarray(u[chunk]), jnp.asarray(eta[chunk])
         )

@@ -20,10 +20,11 @@ from ckin._types import Array
 from ckin.inference.convergence import Verdict, diagnostics
 from ckin.inference.density import Density
 from ckin.inference.maximum import Maximum
+from ckin.inference.of_draws import derived_draws, population_draws
 from ckin.inference.profile import Profile, profile_tables
 from ckin.inference.referee import Referee
 from ckin.population.hyper import correlation_names
-from ckin.population.screening import kept, screening_names
+from ckin.population.screening import screening_names
 from ckin.population.variation import HEAVY_DF
 from ckin.population.wells import curve_units
 from ckin.writing import with_verdict
@@ -106,41 +107,6 @@ class Fit:
         for path, table in zip(paths, found, strict=True):
             table = with_verdict(table, self.verdict.converged)
             table.to_csv(path, index=False, float_format="%.8g")
-
-
-def population_draws(density: Density, u: np.ndarray) -> dict[str, np.ndarray]:
-    """Draws of the population parameters by name, each (chains, draws)."""
-    values = jax.vmap(jax.vmap(density.constrain))(jnp.asarray(u))
-    return {name: np.asarray(values[name]) for name in density.names}
-
-
-def derived_draws(density: Density, u: np.ndarray) -> dict[str, np.ndarray]:
-    """What follows from the draws: ω as CV%, and the typical patient's numbers.
-
-    The CV of a log-normal parameter is √(exp ω² - 1); a fraction is close to
-    log-normal when it is small, and is given so too. Of a normal one it is ω over the
-    typical value. The exponential of a t has no CV: heavy-tailed patients have none. Of
-    screened covariates it says how far each is from being shrunken to nothing.
-    """
-    each = jax.vmap(jax.vmap(lambda u: derived_from(density, u)))(jnp.asarray(u))
-    return {name: np.asarray(values) for name, values in each.items()}
-
-
-def derived_from(density: Density, u: Array) -> dict[str, Array]:
-    """What follows from one set of population parameters; see `derived_draws`."""
-    population, values = density.population, density.constrain(u)
-    typical = {name: values[name] for name in population.estimate}
-    derived = dict(population.model.with_values(**typical).derived())
-    for name, parameter in population.spread_names.items():
-        omega = values[f"omega_{name}"]
-        share = jnp.sqrt(jnp.expm1(omega**2))
-        if population.info[parameter].scale == "identity":
-            share = omega / jnp.abs(values[parameter])
-        if not (population.n_heavy and name in population.vary):
-            derived[f"cv_pct_{name}"] = 100.0 * share
-    if population.screen:
-        derived |= kept(population, density.sites(u), density.data.n_patients)
-    return derived
 
 
 def individual_draws(

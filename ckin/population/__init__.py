@@ -10,6 +10,7 @@ from ckin.population.build import population as population
 from ckin.population.effects import CARRIES as CARRIES
 from ckin.population.effects import CovariateEffect as CovariateEffect
 from ckin.population.effects import effect as effect
+from ckin.population.groups import chunks_of as chunks_of
 from ckin.population.groups import draws_together as draws_together
 from ckin.population.likelihood import (
     patient_log_likelihoods as patient_log_likelihoods,

@@ -58,6 +58,15 @@ def draws_together(n_draws: int, n_patients: int) -> int | None:
     return max((n for n in range(2, most + 1) if n_draws % n == 0), default=None)
 
 
+def chunks_of(rows: Int[np.ndarray, " rows"], size: int) -> Int[np.ndarray, "n size"]:
+    """Rows `size` at a time, the last chunk filled up with the last row.
+
+    All chunks have one shape then, which is compiled once.
+    """
+    n = -(-rows.size // size)
+    return rows[np.minimum(np.arange(n * size), rows.size - 1)].reshape(n, size)
+
+
 def share_of_padding(read_at: Int[ArrayLike, "patients times"], size: int) -> float:
     """Share of the steps that patients walk beyond their own last sample."""
     steps = np.sort(np.asarray(read_at).max(axis=1))[::-1]

@@ -133,10 +133,10 @@ def pack(
         for patient, own in zip(patients, pieces, strict=True)
     ]
     columns = {
-        key: jnp.asarray(np.stack([_pad(rows[key], width) for rows in samples]))
+        key: jax.device_put(np.stack([_pad(rows[key], width) for rows in samples]))
         for key in samples[0]
     }
-    events = jax.tree.map(jnp.asarray, _stacked(tables, like))
+    events = jax.device_put(_stacked(tables, like))
     sampled = Sampled(columns.pop("examined"), columns.pop("partitions"))
     standards = None
     if any(WELLS in assay.error.needs for assay in population.assays):

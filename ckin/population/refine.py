@@ -19,7 +19,7 @@ from jax import lax
 
 from ckin._types import Array, Float
 from ckin.model import states
-from ckin.population.groups import share_of_padding, size_of_groups
+from ckin.population.groups import chunks_of, share_of_padding, size_of_groups
 from ckin.population.model import log_readings
 from ckin.population.pack import Packed
 from ckin.population.specification import Population
@@ -150,9 +150,8 @@ def _stable(
     start, length = np.asarray(data.grid.start_d), np.asarray(data.grid.length_d)
     needed, n_steps = np.zeros(start.shape), data.grid.start_d.shape[1]
     for draw in wide:
-        # Every other step: what comes between lasts no longer than they.
-        found = np.asarray(_jacobians(population, data, draw))[:, ::2]
-        steps = np.repeat(steps_for_stability(found), 2, axis=1)
+        found = np.asarray(_steps_for_stability(population, data, draw))
+        steps = np.repeat(found, 2, axis=1)
         needed = np.maximum(needed, steps[:, :n_steps])
     mended = []
     for patient, pace in enumerate(paces):
@@ -168,9 +167,12 @@ def _stable(
 
 
 @eqx.filter_jit
-def _jacobians(population: Population, data: Packed, phi: Array):
+def _steps_for_stability(population: Population, data: Packed, phi: Array):
+    """Of every other step: what comes between lasts no longer than they."""
+
     def one(phi, known, grid):
-        return jacobians(population.patient_model(phi, known), grid)
+        model = population.patient_model(phi, known)
+        return steps_for_stability(jacobians(model, grid)[::2])
 
     return jax.vmap(one)(phi, data.known, data.grid)
 
@@ -180,7 +182,7 @@ class _Walks:
 
     def __init__(self, population: Population, data: Packed, phi, target: float):
         self._cohort = (population, data)
-        self._phi = phi
+        self._phi = np.asarray(phi)
         self._tolerance = jnp.asarray(LOCAL_SHARE * target, dtype=float)
         events = arriving(population.model, data.events)
         self._event_d = np.asarray(events.time_d)
@@ -200,17 +202,16 @@ class _Walks:
 
     def _solve(self, draws: np.ndarray) -> None:
         new = [draw for draw in draws.tolist() if draw not in self._ends]
-        # A few at a time, filled up with the last: one shape is compiled once.
         size = min(LAID, len(self._phi))
-        for start in range(0, len(new), size):
-            chunk = new[start : start + size]
-            rows = np.array(chunk + chunk[-1:] * (size - len(chunk)))
-            found = _step_times(*self._cohort, self._phi[rows], self._tolerance)
+        for rows in chunks_of(np.array(new, dtype=int), size):
+            found = _step_times(
+                *self._cohort, jnp.asarray(self._phi[rows]), self._tolerance
+            )
             # (draws, patients, pieces, steps); a solve that failed says nothing.
             ends, solved = map(np.asarray, found)
             ends = np.where(solved[..., None, None], ends, np.inf)
             flat = ends.reshape(*ends.shape[:2], -1)
-            self._ends |= dict(zip(chunk, flat, strict=False))
+            self._ends |= dict(zip(rows.tolist(), flat, strict=True))
 
 
 @eqx.filter_jit
@@ -237,7 +238,7 @@ def _padded(grid: Grid, n_steps: int) -> Grid:
         pad_grid(jax.tree.map(lambda rows, i=i: np.asarray(rows)[i], grid), n_steps)
         for i in range(grid.start_d.shape[0])
     ]
-    return jax.tree.map(lambda *rows: jnp.asarray(np.stack(rows)), *each)
+    return jax.device_put(jax.tree.map(lambda *rows: np.stack(rows), *each))
 
 
 def _errors(population, data: Packed, phi, coarse: Grid, fine: Grid) -> np.ndarray:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ckin._types import Array, ArrayLike, Float, Int
@@ -251,4 +250,4 @@ def make_grids(
         grids.append(make_grid(table, times[patient], late[patient], pace))
     most = max(grid.start_d.size for grid in grids)
     padded = [pad_grid(grid, most) for grid in grids]
-    return jax.tree.map(lambda *each: jnp.asarray(np.stack(each)), *padded)
+    return jax.device_put(jax.tree.map(lambda *each: np.stack(each), *padded))

@@ -70,9 +70,10 @@ def window(positions) -> np.ndarray:
 def test_a_new_geometry_moves_positions_and_not_what_they_stand_for(
     line, geometry, positions, window, weight
 ):
-    other, moved = geometry.fitted_to(window, positions, weight)
+    other, change = geometry.fitted_to(window, weight)
     # Once more, from coordinates that are no longer the first.
-    other, moved = other.fitted_to(window, moved, weight)
+    other, again = other.fitted_to(window, weight)
+    moved = again.positions(change.positions(np.asarray(positions)))
     u, eta, _, _, value, _ = mapped(line, geometry, positions)
     found_u, found_eta, log_det, by_autodiff, found, _ = mapped(line, other, moved)
     np.testing.assert_allclose(found_u, u, rtol=1e-10, atol=1e-10)
@@ -81,13 +82,26 @@ def test_a_new_geometry_moves_positions_and_not_what_they_stand_for(
         log_det + constant(other.factor), by_autodiff, rtol=1e-10, atol=1e-10
     )
     # Positions are moved by a linear map: the same density up to one constant.
-    assert np.ptp(found - value) < 1e-9
+    expected = value + change.log_det + again.log_det
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_gradient_moves_along_with_its_position(line, geometry, positions, window):
+    other, change = geometry.fitted_to(window, 0.6)
+    gradients = jax.jit(
+        jax.vmap(jax.grad(lambda where, x: where.log_density(line, x), 1), (None, 0))
+    )
+    moved = jnp.asarray(change.positions(np.asarray(positions)))
+    expected = gradients(other, moved)
+    found = change.gradients(np.asarray(gradients(geometry, positions)))
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8)
 
 
 def test_in_the_geometry_fitted_to_draws_they_are_standard(line, geometry, window):
-    _, moved = geometry.fitted_to(window, jnp.asarray(window), 1.0)
+    _, change = geometry.fitted_to(window, 1.0)
+    moved = change.positions(window)
     np.testing.assert_allclose(moved.mean(axis=0), 0.0, atol=1e-10)
-    covariance = np.cov(np.asarray(moved).T)
+    covariance = np.cov(moved.T)
     n = line.n_hyper
     np.testing.assert_allclose(covariance[:n, :n], np.eye(n), atol=1e-10)
     for first in range(n, covariance.shape[0], 2):  # the two parameters of a patient

@@ -66,20 +66,22 @@ def amplified(matrix):
 
 @pytest.mark.parametrize("back", [0.0, 0.5, 1.0])
 def test_a_ring_of_divisions_is_as_stiff_as_paper_says(back):
-    found = np.asarray(jacobians(made(Divisions, back=back), GRID))
+    found = jacobians(made(Divisions, back=back), GRID)
     # Eigenvalues: -rate + rate × the cube roots of the loop's product.
     roots = np.roots([1.0, 0.0, 0.0, -back]) if back else np.zeros(1)
     expected = 2.0 * np.abs(roots - 1.0).max() / STABLE
-    np.testing.assert_allclose(steps_for_stability(found), expected, rtol=1e-6)
+    # Enough, and hardly more than that (the root of the norm of a high power).
+    steps = np.asarray(steps_for_stability(found))
+    assert np.all((steps >= expected * (1.0 - 1e-9)) & (steps <= 1.05 * expected))
 
 
 @pytest.mark.parametrize("back", [0.0, 0.5, 1.0])
-def test_that_many_steps_damp_and_a_fifth_fewer_do_not(back):
-    matrix = np.asarray(jacobians(made(Divisions, back=back), GRID))[0]
+def test_that_many_steps_damp_and_a_quarter_fewer_do_not(back):
+    matrix = jacobians(made(Divisions, back=back), GRID)[0]
     steps = steps_for_stability(matrix)
     # A loop that just holds its number neither grows nor fades: rounding.
     assert amplified(matrix / steps) <= 1.0 + 1e-12
-    assert amplified(1.2 * matrix / steps) > 1.0
+    assert amplified(1.25 * matrix / steps) > 1.0
 
 
 def test_the_bound_holds_in_every_direction():
@@ -88,8 +90,24 @@ def test_the_bound_holds_in_every_direction():
     assert np.abs(1 + z + z**2 / 2 + z**3 / 6 + z**4 / 24).max() <= 1.0
 
 
-def test_growth_asks_for_no_step():
-    assert steps_for_stability(np.diag([3.0, 0.0])) == 0.0
+def test_growth_counts_as_decay_does_and_rest_asks_for_no_step():
+    both = steps_for_stability(
+        jnp.array([[[3.0, 0.0], [0.0, 0.0]], [[-3.0, 0.0], [0.0, 0.0]]])
+    )
+    np.testing.assert_allclose(both, 3.0 / STABLE, rtol=1e-9)
+    assert steps_for_stability(jnp.zeros((2, 2))) == 0.0
+
+
+@pytest.mark.parametrize("spread", [0.0, 3.0])
+def test_steps_are_never_too_few_for_any_matrix(spread):
+    rng = np.random.default_rng(0)
+    # Rates of very different sizes, far from normal matrices.
+    sizes = 10.0 ** rng.uniform(-spread, spread, (200, 9, 1))
+    matrices = rng.normal(size=(200, 9, 9)) * sizes
+    largest = np.abs(np.linalg.eigvals(matrices)).max(axis=-1)
+    steps = np.asarray(steps_for_stability(jnp.asarray(matrices))) * STABLE
+    assert np.all(steps >= largest * (1.0 - 1e-6))
+    assert np.median(steps / largest) < 1.05
 
 
 def test_a_walk_that_blew_up_asks_for_none_either():
@@ -104,6 +122,6 @@ def test_each_occasion_has_its_own_stiffness():
     table = dataclasses.replace(table, occasion=np.arange(2))
     grid = make_grid(table, np.array([4.0, 14.0]), np.zeros(2, bool))
     slow_then_fast = Changing(made(Divisions), {"rate": jnp.array([2.0, 6.0])})
-    steps = steps_for_stability(np.asarray(jacobians(slow_then_fast, grid)))
+    steps = steps_for_stability(jacobians(slow_then_fast, grid))
     late = grid.start_d >= 10.0
     np.testing.assert_allclose(steps[late], 3.0 * steps[~late][0], rtol=1e-6)
