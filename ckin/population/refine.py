@@ -9,6 +9,7 @@ unstable for patients further out are made shorter, however right they are.
 """
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import equinox as eqx
@@ -23,6 +24,7 @@ from ckin.population.groups import chunks_of, share_of_padding, size_of_groups
 from ckin.population.model import log_readings
 from ckin.population.pack import Packed
 from ckin.population.specification import Population
+from ckin.runtime import usable_cores
 from ckin.solve import (
     PACE_SOLVER,
     Grid,
@@ -148,11 +150,12 @@ def _stable(
         wide: draws, (wide, patients, estimated).
     """
     start, length = np.asarray(data.grid.start_d), np.asarray(data.grid.length_d)
-    needed, n_steps = np.zeros(start.shape), data.grid.start_d.shape[1]
-    for draw in wide:
-        found = np.asarray(_steps_for_stability(population, data, draw))
-        steps = np.repeat(found, 2, axis=1)
-        needed = np.maximum(needed, steps[:, :n_steps])
+    of_draw = lambda draw: np.asarray(_steps_for_stability(population, data, draw))
+    # Compiled by the first; the others on as many cores as there are.
+    found = [of_draw(wide[0])]
+    with ThreadPoolExecutor(usable_cores()) as cores:
+        found += cores.map(of_draw, wide[1:])
+    needed = np.repeat(np.max(found, axis=0), 2, axis=1)[:, : start.shape[1]]
     mended = []
     for patient, pace in enumerate(paces):
         real = length[patient] > 0
@@ -243,8 +246,11 @@ def _padded(grid: Grid, n_steps: int) -> Grid:
 
 def _errors(population, data: Packed, phi, coarse: Grid, fine: Grid) -> np.ndarray:
     """Largest error of each draw's readings of each patient, log10."""
-    n_steps = -(-fine.start_d.shape[1] // BUCKET) * BUCKET
-    # Both at the length of the finer: one compiled function serves.
+    # Both at the length of the finer, and of a slightly longer one: one compiled function
+    # serves, mostly in the next round too.
+    steps = fine.start_d.shape[1]
+    room = max(BUCKET, 2 ** (steps.bit_length() - 3))
+    n_steps = -(-steps // room) * room
     (rough, ok), (better, sure) = (
         _readings(population, eqx.tree_at(lambda d: d.grid, data, grid), phi)
         for grid in (_padded(coarse, n_steps), _padded(fine, n_steps))
