@@ -246,7 +246,7 @@ def _padded(grid: Grid, n_steps: int) -> Grid:
 
 def _errors(population, data: Packed, phi, coarse: Grid, fine: Grid) -> np.ndarray:
     """Largest error of each draw's readings of each patient, log10."""
-    # Both at the length of the finer, and of a slightly longer one: one compiled function
+    # Both at the length of the finer, and of one slightly longer: one compiled function
     # serves, mostly in the next round too.
     steps = fine.start_d.shape[1]
     room = max(BUCKET, 2 ** (steps.bit_length() - 3))
