@@ -28,8 +28,8 @@ WHOLE_LOOPS = (
 LEAN_FUSIONS = "--xla_cpu_use_fusion_emitters=false"
 WITH_LEAN_FUSIONS = "0.10."
 
-# Seconds of compiling under which a program is not worth keeping: a fit has 380 small
-# ones of 30 ms each, whose files have 3 MB together and are read in 2 s.
+# Seconds of compiling under which a program is not worth keeping: a fit has a hundred
+# small ones of 30 ms each, whose files have 1 MB together and are read in half a second.
 WORTH_KEEPING_S = 0.0
 
 
