@@ -201,7 +201,7 @@ def warm_up(
         # A chunk that is known has its coordinates with it.
         known = memory.holds(step_of(chains.chunks + 1))
         if number < len(windows) - 1 and not known:
-            chains = _retuned(chains, np.concatenate(seen, axis=1))
+            chains = retuned(chains, np.concatenate(seen, axis=1))
     return chains
 
 
@@ -264,7 +264,7 @@ def joined(blocks: list[Draws]) -> Draws:
     return jax.tree.map(lambda *rows: np.concatenate(rows, axis=1), *blocks)
 
 
-def _retuned(chains: Chains, positions: np.ndarray) -> Chains:
+def retuned(chains: Chains, positions: np.ndarray) -> Chains:
     """Coordinates fitted to a window of draws of all chains.
 
     Args:

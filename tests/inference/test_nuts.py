@@ -10,13 +10,14 @@ import pytest
 import xarray as xr
 
 from ckin.inference import engines
-from ckin.inference.chains import CHUNK
+from ckin.inference.chains import CHUNK, UNKNOWN
 from ckin.inference.checkpoint import open_checkpoint
 from ckin.inference.convergence import diagnostics
 from ckin.inference.engines import SAMPLERS, TARGETS, by_sampling
 from ckin.inference.geometry import first_geometry
 from ckin.inference.nuts import (
     joined,
+    retuned,
     sample,
     settle,
     start_chains,
@@ -176,6 +177,44 @@ def test_the_same_state_draws_the_same_and_another_key_another(line, informed):
     other = dataclasses.replace(chains, key=jax.random.key(99))
     _, different = sample(line, other, CHUNK)
     assert not np.array_equal(once.u, different.u)
+
+
+@pytest.fixture(scope="module")
+def density_and_slope(line):
+    return jax.jit(
+        jax.vmap(
+            jax.value_and_grad(lambda where, x: where.log_density(line, x), 1),
+            (None, 0),
+        )
+    )
+
+
+def test_chains_know_their_density_once_they_have_moved(
+    line, laplace, density_and_slope
+):
+    geometry = first_geometry(laplace)
+    chains = start_chains(line, geometry, jax.random.key(0), chains=CHAINS)
+    # Nothing is computed where they begin: less than any density, and it is left.
+    assert np.all(np.asarray(chains.state.logdensity) == UNKNOWN)
+    # One chunk a window: coordinates have changed three times.
+    chains = warm_up(line, chains, 1)
+    value, slope = density_and_slope(chains.geometry, chains.state.position)
+    np.testing.assert_allclose(chains.state.logdensity, value, rtol=1e-10)
+    np.testing.assert_allclose(
+        chains.state.logdensity_grad, slope, rtol=1e-8, atol=1e-8
+    )
+
+
+def test_coordinates_change_and_chains_stay_where_they_are(
+    line, informed, density_and_slope
+):
+    warm, *_ = informed
+    rng = np.random.default_rng(4)
+    shape = (CHAINS, 200, warm.state.position.shape[1])
+    after = retuned(warm, 0.2 + 1.3 * rng.normal(size=shape))
+    value, slope = density_and_slope(after.geometry, after.state.position)
+    np.testing.assert_allclose(after.state.logdensity, value, rtol=1e-10)
+    np.testing.assert_allclose(after.state.logdensity_grad, slope, rtol=1e-8, atol=1e-8)
 
 
 def test_a_seed_fixes_the_start_and_chains_start_apart(line, laplace):
