@@ -29,7 +29,7 @@ LEAN_FUSIONS = "--xla_cpu_use_fusion_emitters=false"
 WITH_LEAN_FUSIONS = "0.10."
 
 # Seconds of compiling under which a program is not worth keeping: a fit has a hundred
-# small ones of 30 ms each, whose files have 1 MB together and are read in half a second.
+# small ones of 30 ms each, whose files have 1 MB together and are read in 0.5 s.
 WORTH_KEEPING_S = 0.0
 
 
