@@ -26,6 +26,7 @@ from ckin.inference.individual import (
     patient_maps,
     quadratics,
 )
+from ckin.population.groups import BLOCK
 from ckin.population.hyper import patient_phi
 from ckin.population.variation import FARTHEST, Spread
 
@@ -39,9 +40,6 @@ CURVATURE_STEP = 1e-4
 
 # Slope at which a search for the mode ends, nats for each SD.
 MODE_TOLERANCE = 1e-3
-
-# Patients of a block of the marginal: what is between its terms stays in the cache.
-BLOCK = 256
 
 # SD of a direction that the marginal says nothing of.
 WIDEST = 2.0

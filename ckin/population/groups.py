@@ -19,6 +19,10 @@ from ckin._types import Array, ArrayLike, Int
 
 # Patients of a group: whole vectors of a CPU, which have 4 or 8 numbers.
 SIZES = (4, 8, 16, 32)
+# Patients of a block where nothing is walked: what is between the terms of a formula,
+# for four chains, stays in the cache. 10,000 patients of phases_stein2019 take half as
+# long as all together, and a sixth longer with 64 or 1,024 of them.
+BLOCK = 256
 # What starting a step costs, in variables of one lane, and lanes of a patient (chains).
 # Measured on 3 and on 16 states; docs/methods.md.
 OVERHEAD, LANES = 7.0, 2
@@ -42,6 +46,12 @@ def size_of_groups(read_at: Int[ArrayLike, "patients times"], n_states: int) -> 
 
     best = min((size for size in (*SIZES, len(steps))), key=cost)
     return best if best < len(steps) else 0
+
+
+def size_of_blocks(n_patients: int) -> int:
+    """Patients of a block where curves are formulas; 0 for all together."""
+    blocks = jax.default_backend() == "cpu" and n_patients > BLOCK
+    return BLOCK if blocks else 0
 
 
 def draws_together(n_draws: int, n_patients: int) -> int | None:

@@ -38,7 +38,8 @@ def patient_log_likelihoods(
     """
     solver = Solver() if solver is None else solver
     grouped = 0 < data.together < data.n_patients
-    if not (grouped and walked_back(population, solver)) or data.standards is not None:
+    apart = not population.on_grid or walked_back(population, solver)
+    if not (grouped and apart) or data.standards is not None:
         return _each(population, data, phi, sigma, solver)
     sigma = jnp.broadcast_to(sigma, (data.n_patients, sigma.shape[-1]))
     return _by_groups((phi, sigma), (population, data, solver))

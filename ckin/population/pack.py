@@ -20,6 +20,7 @@ from ckin.dataset import Dataset, Patient, Sample
 from ckin.dataset.examined import counts_per
 from ckin.errors import InputError
 from ckin.model import AbstractModel, name_of, parameters, states
+from ckin.population.groups import size_of_blocks
 from ckin.population.padded_wells import packed_wells
 from ckin.population.pieces import COURSE, CYCLE, Pieces, check_changes, pieces_of
 from ckin.population.specification import Population
@@ -59,8 +60,8 @@ class Packed(eqx.Module):
         covariates: what each β multiplies, shape (patients, effects); at the first
             event, of a covariate that changes.
         standards: of the plates whose wells the samples have; `None` without wells.
-        together: so many patients are walked over the grid side by side, those of the
-            most steps first; all at once where it is 0.
+        together: so many patients are looked at side by side, those of the most steps
+            of the grid first; all at once where it is 0.
     """
 
     ids: tuple[str, ...] = eqx.field(static=True)
@@ -154,7 +155,7 @@ def pack(
         covariates=jnp.asarray(_covariates(pieces, population, like)),
         sampled=sampled,
         standards=standards,
-        together=0,
+        together=0 if population.on_grid else size_of_blocks(len(patients)),
         **columns,
     )
 

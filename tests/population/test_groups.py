@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpyro.infer.util import potential_energy
-from toys import QPCR, Hunt, dataset, made, patient, sample
+from toys import QPCR, Hunt, Line, dataset, made, patient, sample
 
 from ckin.inference.density import make_density
 from ckin.population import pack, patient_log_likelihoods, population, population_model
@@ -81,6 +81,23 @@ def test_groups_change_no_number(size):
     again, others = value_and_slopes(side_by_side(size), U, ETA)
     same(again, value)
     assert jnp.abs(slopes[1]).min() > 1e-4
+    for one, other in zip(slopes, others, strict=True):
+        same(other, one)
+
+
+def test_blocks_of_a_formula_change_no_number(monkeypatch):
+    pop = population(made(Line), QPCR)
+    people = [
+        patient(f"p{i}", [sample(1.0, 3.0 + i), sample(2.0, 9.0)]) for i in range(5)
+    ]
+    whole = make_density(pop, pack(dataset(people), pop))
+    monkeypatch.setattr("ckin.population.groups.BLOCK", 2)
+    blocks = make_density(pop, pack(dataset(people), pop))
+    assert (whole.data.together, blocks.data.together) == (0, 2)
+    eta = jax.random.normal(jax.random.key(5), whole.eta_shape)
+    value, slopes = value_and_slopes(whole, whole.start, eta)
+    again, others = value_and_slopes(blocks, whole.start, eta)
+    same(again, value)
     for one, other in zip(slopes, others, strict=True):
         same(other, one)
 
