@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
+from typed import typed
 
 from ckin import calibration
 from ckin.calibration import (
@@ -22,7 +22,6 @@ from ckin.calibration import (
     uniforms,
 )
 from ckin.calibration_report import write_report
-from ckin.cli import app
 from ckin.errors import InputError
 from ckin.simulation import Watch
 
@@ -164,10 +163,10 @@ def test_the_command_says_calibrated_or_not_by_its_exit_code(tmp_path, monkeypat
     asked += ["szcart01-cart1", "--replicates", "60", "--out"]
     for name, records, code in (("right", right, 0), ("wrong", wrong, 1)):
         monkeypatch.setattr(calibration, "_here", lambda _, n, r=records: iter(r))
-        found = CliRunner().invoke(app, [*asked, str(tmp_path / name)])
+        found = typed(*asked, tmp_path / name)
         assert found.exit_code == code, found.output
         assert "no patient measured" in found.output
-    found = CliRunner().invoke(app, [*asked, str(tmp_path / "x"), "--method", "vi"])
+    found = typed(*asked, tmp_path / "x", "--method", "vi")
     assert found.exit_code == 2
 
 

@@ -8,11 +8,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from typed import typed
 
 from ckin.card import card, model_listing
 from ckin.card_forms import as_latex, as_markdown, write_card
-from ckin.cli import app
 from ckin.errors import InputError
 from ckin.library import list_models, load_model
 from ckin.model import parameters
@@ -100,14 +99,12 @@ def test_every_row_of_a_listing_is_as_wide_as_its_head():
 def test_the_command_writes_a_card_and_draws_a_course(tmp_path: Path):
     for ending in (".md", ".tex", ".png"):
         path = tmp_path / f"card{ending}"
-        said = CliRunner().invoke(
-            app, ["models", "phases_stein2019", "--out", str(path)]
-        )
+        said = typed("models", "phases_stein2019", "--out", path)
         assert said.exit_code == 0, said.output
         assert path.stat().st_size > 1000
     with pytest.raises(InputError, match=r"\.md or \.tex, a course"):
         write_card(card("phases_stein2019"), tmp_path / "card.docx")
-    assert CliRunner().invoke(app, ["models", "--out", "x.md"]).exit_code == 2
+    assert typed("models", "--out", "x.md").exit_code == 2
 
 
 def test_what_is_no_patient_is_given_a_dose_of_its_own():

@@ -1,13 +1,13 @@
 """Laws of `ckin convert`: a ladder of units, steps made of stated assumptions."""
 
 import dataclasses
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
+from typed import typed
 
-from ckin.cli import app
 from ckin.conversion import LADDER, Assumptions, convert
 from ckin.errors import InputError
 from ckin.units import blood_volume_ul, copies_per_ug
@@ -118,8 +118,7 @@ def test_a_level_is_a_number_of_0_or_more(value):
         convert(value, "cells/uL", "cells", ALL)
 
 
-def run(*args: object):
-    return CliRunner().invoke(app, ["convert", *(str(arg) for arg in args)])
+run = partial(typed, "convert")
 
 
 def test_the_command_prints_value_and_assumptions():

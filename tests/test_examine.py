@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typed import typed
 
-from ckin.cli import app
 from ckin.errors import InputError
 from ckin.examine import faults, open_units
 from ckin.library import load_model
@@ -108,21 +107,21 @@ def test_units_that_do_not_close_are_shown_on_the_card(
     doubts = open_units(load_model(path))
     assert len(doubts) == 1
     assert f"count {base}" in doubts[0] or f"or {base} in" in doubts[0]
-    shown = CliRunner().invoke(app, ["models", str(path)])
+    shown = typed("models", path)
     assert shown.exit_code == 0
     assert "In doubt: units: the slope of" in " ".join(shown.output.split())
 
 
 def test_new_model_writes_a_file_that_simulates(tmp_path: Path):
     path = tmp_path / "mine.py"
-    wrote = CliRunner().invoke(app, ["new-model", str(path)])
+    wrote = typed("new-model", path)
     assert wrote.exit_code == 0
     assert "ckin models" in wrote.output
-    again = CliRunner().invoke(app, ["new-model", str(path)])
+    again = typed("new-model", path)
     assert again.exit_code == 2
     table = tmp_path / "virtual.csv"
     words = ["simulate", "--model", str(path), "--protocol", "szcart01-cart1"]
-    made = CliRunner().invoke(app, [*words, "--n", "2", "--out", str(table)])
+    made = typed(*words, "--n", "2", "--out", table)
     assert made.exit_code == 0, made.output
     assert table.exists()
 
@@ -130,6 +129,6 @@ def test_new_model_writes_a_file_that_simulates(tmp_path: Path):
 def test_a_law_is_chosen_where_a_value_is_set(tmp_path: Path):
     words = ["simulate", "--protocol", "szcart01-cart1", "--n", "1"]
     words += ["--model", "ball_leontriana2021", "--out", str(tmp_path / "v.csv")]
-    wrong = CliRunner().invoke(app, [*words, "--set", "marrow=progenitor"])
+    wrong = typed(*words, "--set", "marrow=progenitor")
     assert wrong.exit_code == 2
     assert "did you mean progenitors" in " ".join(wrong.output.split())

@@ -8,16 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from replicated import short_fit
-from typer.testing import CliRunner
+from typed import typed
 
-from ckin.cli import app
 from ckin.dataset import read_dataset
 from ckin.errors import InputError
 from ckin.scoring import score
 
 
 def run(*words):
-    result = CliRunner().invoke(app, [str(word) for word in words])
+    result = typed(*words)
     assert isinstance(result.exception, SystemExit | None), result.exception
     return result
 

@@ -10,10 +10,9 @@ import pytest
 from replicated import short_fit
 from scipy.integrate import solve_ivp
 from toys import QPCR, Hunt, dataset, made, patient, sample
-from typer.testing import CliRunner
+from typed import typed
 
 from ckin.analysis import Analysis
-from ckin.cli import app
 from ckin.dataset import write_dataset
 from ckin.errors import InputError
 from ckin.forecast import Forecaster, forecast
@@ -238,7 +237,7 @@ def test_forecast_runs_from_the_command_line(fitted_line, tmp_path):
         dataclasses.replace(dataset([new()]), path="new"), tmp_path / "new.csv"
     )
     words = ["forecast", folder, tmp_path / "new.csv", "--out", tmp_path / "out"]
-    result = CliRunner().invoke(app, [str(w) for w in [*words, "--until", "30"]])
+    result = typed(*words, "--until", "30")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("SYNTHETIC DATA")
     assert "1 patients foreseen until day 30" in result.stdout

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from toys import QPCR, Line, Share, dataset, line_cohort, made, patient, sample
-from typer.testing import CliRunner
+from typed import typed
 
 from ckin.check import (
     alone,
@@ -23,7 +23,6 @@ from ckin.check import (
     without_last,
 )
 from ckin.check.held_out import hidden_of
-from ckin.cli import app
 from ckin.inference.density import make_density
 from ckin.inference.laplace import fit_laplace
 from ckin.population import effect, pack, population
@@ -37,7 +36,7 @@ AGED = dataset([patient("a", [sample(1.0, 5.0)], AGE=50.0)])
 
 
 def run(*words):
-    result = CliRunner().invoke(app, [str(word) for word in words])
+    result = typed(*words)
     assert isinstance(result.exception, SystemExit | None), result.exception
     return result
 

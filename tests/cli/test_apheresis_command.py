@@ -1,16 +1,15 @@
 """`ckin apheresis`: what one apheresis pays for, on the terminal and as a table."""
 
 import csv
+from functools import partial
 
 import pytest
-from typer.testing import CliRunner
+from typed import typed
 
-from ckin.cli import app
 from ckin.library import protocol_families
 
 
-def run(*args):
-    return CliRunner().invoke(app, ["apheresis", *map(str, args)])
+run = partial(typed, "apheresis")
 
 
 def test_every_arm_of_the_trial_is_shown_and_what_is_assumed():

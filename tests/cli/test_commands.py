@@ -3,25 +3,18 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import arviz
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from typer.testing import CliRunner
-
-from ckin.cli import app
+from typed import typed
 
 
 HEADER = "# unit qpcr copies/ug\nID,TIME,EVID,AMT,CMT,DV,DVID,CENS,LIMIT,WT\n"
 DOSE = "P1,0,1,3e8,CART,.,.,.,.,60\n"
 GOOD = HEADER + DOSE + "P1,7,0,.,.,900,qpcr,0,25,60\n"
-
-
-def run(*args: int | float | str | Path):
-    return CliRunner().invoke(app, [str(arg) for arg in args])
 
 
 # What a person may hand us, and words that the message must have. Rows are counted as
@@ -79,7 +72,7 @@ def test_a_malformed_file_ends_with_code_2_and_names_the_place(
     file = tmp_path / "trial.csv"
     file.write_text(text)
     more = ["--model", "phases_stein2019", "--out", tmp_path / "fit"]
-    result = run(command, file, *(more if command == "fit" else []))
+    result = typed(command, file, *(more if command == "fit" else []))
     assert result.exit_code == 2, result.output
     for word in ["trial.csv", *words]:
         assert word in result.output
@@ -90,7 +83,7 @@ def test_a_malformed_file_ends_with_code_2_and_names_the_place(
 def test_bytes_that_are_not_text_end_with_code_2(tmp_path):
     file = tmp_path / "trial.csv"
     file.write_bytes(GOOD.replace("P1", "Zoë").encode("latin-1"))
-    result = run("check", file)
+    result = typed("check", file)
     assert result.exit_code == 2
     assert "UTF-8" in result.output
 
@@ -98,7 +91,7 @@ def test_bytes_that_are_not_text_end_with_code_2(tmp_path):
 def test_check_counts_what_is_in_a_good_file(tmp_path):
     file = tmp_path / "trial.csv"
     file.write_text(GOOD + "P1,9,0,.,.,0,qpcr,1,25,60\n")
-    result = run("check", file)
+    result = typed("check", file)
     assert result.exit_code == 0, result.output
     assert "samples_qpcr" in result.output
 
@@ -136,24 +129,24 @@ WRONG_OPTIONS = {
 @pytest.mark.parametrize("case", WRONG_OPTIONS)
 def test_a_wrong_option_ends_with_code_2_and_says_what_would_do(tmp_path, case):
     options, word = WRONG_OPTIONS[case]
-    result = run("fit", "szcart01_synthetic", *options, "--out", tmp_path / "fit")
+    result = typed("fit", "szcart01_synthetic", *options, "--out", tmp_path / "fit")
     assert result.exit_code == 2, result.output
     assert word in result.output
     assert "Traceback" not in result.output
 
 
 def test_models_lists_every_model_and_shows_a_card_with_units_and_sources():
-    listed = run("models")
+    listed = typed("models")
     assert listed.exit_code == 0
     for name in ("phases_stein2019", "feeding_szcart01"):
         assert name in listed.output
-        shown = run("models", name).output
+        shown = typed("models", name).output
         for word in ("Parameters", "copies/ug", "prior", "Source"):
             assert word in shown
 
 
 def test_an_unknown_model_card_is_a_user_error():
-    result = run("models", "feeding_szcart02")
+    result = typed("models", "feeding_szcart02")
     assert result.exit_code == 2
     assert "feeding_szcart01" in result.output
 
@@ -163,12 +156,12 @@ def fitted(tmp_path_factory):
     """A file that `simulate` wrote, and the folder that `fit` made of it."""
     folder = tmp_path_factory.mktemp("cli")
     file = folder / "virtual.csv"
-    simulated = run(
+    simulated = typed(
         *("simulate", "--model", "phases_stein2019", "--protocol", "szcart01-cart1"),
         *("--n", 6, "--seed", 3, "--horizon", 60, "--out", file),
     )
     assert simulated.exit_code == 0, simulated.output
-    made = run(
+    made = typed(
         *("fit", file, "--model", "phases_stein2019", "--method", "map"),
         *("--draws", 100, "--out", folder / "fit"),
     )
@@ -178,7 +171,7 @@ def fitted(tmp_path_factory):
 def test_simulate_writes_a_file_that_says_it_is_synthetic(fitted):
     file, _, _ = fitted
     assert "SYNTHETIC" in file.read_text().splitlines()[0]
-    checked = run("check", file)
+    checked = typed("check", file)
     assert checked.exit_code == 0, checked.output
     assert "SYNTHETIC" in checked.output
 
@@ -186,7 +179,7 @@ def test_simulate_writes_a_file_that_says_it_is_synthetic(fitted):
 def test_simulate_streams_any_number_of_patients_to_netcdf(tmp_path):
     wanted = ("--model", "phases_stein2019", "--protocol", "szcart01-cart1")
     file = tmp_path / "many.nc"
-    result = run(
+    result = typed(
         "simulate", *wanted, "--n", 1500, "--horizon", 60, "--set", "tmax=8",
         "--out", file,
     )  # fmt: skip
@@ -202,10 +195,10 @@ def test_simulate_streams_any_number_of_patients_to_netcdf(tmp_path):
 
 def test_simulate_to_netcdf_refuses_what_it_cannot_do(tmp_path):
     wanted = ("--model", "phases_stein2019", "--out", tmp_path / "many.nc")
-    several = run("simulate", *wanted, "--protocol", "szcart01-high")
+    several = typed("simulate", *wanted, "--protocol", "szcart01-high")
     assert several.exit_code == 2
     assert "one course" in several.output
-    early = run("simulate", *wanted, "--protocol", "szcart01-cart1", "--horizon", 0.1)
+    early = typed("simulate", *wanted, "--protocol", "szcart01-cart1", "--horizon", 0.1)
     assert early.exit_code == 2
     assert "--horizon" in early.output
 
@@ -242,7 +235,7 @@ def test_the_posterior_opens_with_arviz(fitted):
 
 def test_a_fit_is_not_written_over_an_earlier_one(fitted):
     file, folder, _ = fitted
-    result = run("fit", file, "--model", "phases_stein2019", "--out", folder)
+    result = typed("fit", file, "--model", "phases_stein2019", "--out", folder)
     assert result.exit_code == 2
     assert "--force" in result.output
 

@@ -1,16 +1,14 @@
 """`ckin compare`, `ckin scenarios`, `ckin new-scenario`."""
 
-import csv
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
-from typer.testing import CliRunner
+from typed import rows_of, typed
 
 from ckin import scenario_report
-from ckin.cli import app
 from ckin.library import scenario_files
 
 
@@ -59,20 +57,11 @@ weight = 1.0
 """
 
 
-def run(*args: int | float | str | Path):
-    return CliRunner().invoke(app, [str(arg) for arg in args])
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare")
     (folder / "toy.toml").write_text(TOY, encoding="utf-8")
-    result = run("compare", folder / "toy.toml", "--out", folder / "out")
+    result = typed("compare", folder / "toy.toml", "--out", folder / "out")
     assert result.exit_code == 0, result.output
     return folder, result.output
 
@@ -91,10 +80,10 @@ def test_what_is_printed_says_what_it_rests_on(compared):
 def test_tables_are_written_and_labelled(compared):
     folder, _ = compared
     out = folder / "out"
-    arms, pairs = table(out / "arms.csv"), table(out / "comparisons.csv")
+    arms, pairs = rows_of(out / "arms.csv"), rows_of(out / "comparisons.csv")
     assert len(arms) == 2 * 10
     assert len(pairs) == 2 * 9
-    for row in (*arms, *pairs, *table(out / "best.csv")):
+    for row in (*arms, *pairs, *rows_of(out / "best.csv")):
         assert row["basis"].startswith("MODEL-BASED")
         assert row["uncertainty"] == "prior of the parameters, between-patient"
     # FTC are not read as CAR-T: no dose of them changes the peak.
@@ -104,7 +93,7 @@ def test_tables_are_written_and_labelled(compared):
     fed = {row["arm"]: row for row in pairs if row["endpoint"] == "fed"}
     assert float(fed["dose-2e6/kg"]["value"]) < 0
     assert float(fed["dose-5e6/kg"]["value"]) == 0.0
-    persons = table(out / "patients.csv")
+    persons = rows_of(out / "patients.csv")
     assert len(persons) == 10 * 40 * 5
     assert set(persons[0]) == {"arm", "draw", "patient", "weight_kg", "peak", "fed"}
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
@@ -132,7 +121,7 @@ def test_figures_are_drawn(compared):
 
 def test_another_comparison_is_not_written_over(compared):
     folder, _ = compared
-    again = run("compare", folder / "toy.toml", "--out", folder / "out")
+    again = typed("compare", folder / "toy.toml", "--out", folder / "out")
     assert again.exit_code == 2
     assert "--force" in again.output
 
@@ -140,7 +129,7 @@ def test_another_comparison_is_not_written_over(compared):
 def test_options_change_the_people(compared):
     folder, _ = compared
     args = ("--draws", 2, "--patients", 3, "--seed", 5)
-    result = run("compare", folder / "toy.toml", "--out", folder / "few", *args)
+    result = typed("compare", folder / "toy.toml", "--out", folder / "few", *args)
     assert result.exit_code == 0, result.output
     assert "2 draws of parameters, 3 patients" in result.output
     assert not (folder / "few" / "information.csv").exists()
@@ -150,13 +139,13 @@ def test_outcomes_of_many_go_to_one_file_while_they_come(compared, monkeypatch):
     folder, _ = compared
     monkeypatch.setattr(scenario_report, "MOST_ROWS", 10)
     args = ("--draws", 2, "--patients", 3, "--seed", 5)
-    result = run("compare", folder / "toy.toml", "--out", folder / "many", *args)
+    result = typed("compare", folder / "toy.toml", "--out", folder / "many", *args)
     assert result.exit_code == 0, result.output
     assert not (folder / "many" / "patients.csv").exists()
     with xr.open_dataset(folder / "many" / "patients.nc", engine="h5netcdf") as file:
         assert dict(file.sizes) == {"arm": 10, "draw": 2, "patient": 3}
         fed = file["fed"].to_numpy()
-    rows = {row["arm"]: row for row in table(folder / "many" / "arms.csv")[1::2]}
+    rows = {row["arm"]: row for row in rows_of(folder / "many" / "arms.csv")[1::2]}
     means = {name: each.mean(axis=1) for name, each in zip(rows, fed, strict=True)}
     for name, row in rows.items():
         assert float(row["value"]) == pytest.approx(float(np.median(means[name])))
@@ -173,7 +162,7 @@ def test_outcomes_of_many_go_to_one_file_while_they_come(compared, monkeypatch):
 def test_a_bad_scenario_exits_with_2(tmp_path, change, words):
     file = tmp_path / "bad.toml"
     file.write_text(TOY.replace(*change), encoding="utf-8")
-    result = run("compare", file, "--out", tmp_path / "out")
+    result = typed("compare", file, "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert words in result.output.replace("\n", " ")
     assert "Traceback" not in result.output
@@ -183,13 +172,13 @@ def test_a_bad_scenario_exits_with_2(tmp_path, change, words):
 def test_a_scenario_without_a_use_for_a_fit_says_so(tmp_path, compared):
     folder, _ = compared
     args = ("--fit", tmp_path, "--out", tmp_path / "out")
-    result = run("compare", folder / "toy.toml", *args)
+    result = typed("compare", folder / "toy.toml", *args)
     assert result.exit_code == 2
     assert 'source = "fit"' in result.output
 
 
 def test_every_scenario_is_listed():
-    listed = run("scenarios")
+    listed = typed("scenarios")
     assert listed.exit_code == 0
     for name in scenario_files():
         assert name in listed.output
@@ -197,16 +186,16 @@ def test_every_scenario_is_listed():
 
 def test_a_new_scenario_is_not_written_over(tmp_path):
     file = tmp_path / "mine.toml"
-    assert run("new-scenario", file).exit_code == 0
-    assert run("new-scenario", file).exit_code == 2
-    assert run("new-scenario", tmp_path / "mine.txt").exit_code == 2
+    assert typed("new-scenario", file).exit_code == 0
+    assert typed("new-scenario", file).exit_code == 2
+    assert typed("new-scenario", tmp_path / "mine.txt").exit_code == 2
 
 
 @pytest.mark.slow
 def test_the_starting_scenario_runs_as_it_is(tmp_path):
     file = tmp_path / "mine.toml"
-    assert run("new-scenario", file).exit_code == 0
-    result = run("compare", file, "--out", tmp_path / "out")
+    assert typed("new-scenario", file).exit_code == 0
+    result = typed("compare", file, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
 
 
@@ -214,6 +203,6 @@ def test_the_starting_scenario_runs_as_it_is(tmp_path):
 @pytest.mark.parametrize("name", scenario_files())
 def test_every_shipped_scenario_runs(tmp_path, name):
     args = ("--draws", 3, "--patients", 4, "--out", tmp_path / "out")
-    result = run("compare", name, *args)
+    result = typed("compare", name, *args)
     assert result.exit_code == 0, result.output
     assert "MODEL-BASED" in result.output

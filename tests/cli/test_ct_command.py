@@ -1,9 +1,10 @@
 """`ckin ct` as its users meet it."""
 
-import pytest
-from typer.testing import CliRunner
+from functools import partial
 
-from ckin.cli import app
+import pytest
+from typed import typed
+
 from ckin.dataset import ColumnMap, read_dataset
 
 
@@ -21,8 +22,7 @@ GOOD = (
 )
 
 
-def run(*args: object):
-    return CliRunner().invoke(app, ["ct", *(str(arg) for arg in args)])
+run = partial(typed, "ct")
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
+from typed import typed
 
-from ckin.cli import app
 from ckin.dataset import ColumnMap, read_dataset
 
 
@@ -21,10 +20,6 @@ OPTIONS = [
 ]
 
 
-def run(*args: str | Path):
-    return CliRunner().invoke(app, [str(arg) for arg in args])
-
-
 @pytest.fixture
 def table(tmp_path) -> Path:
     path = tmp_path / "trial.csv"
@@ -33,45 +28,45 @@ def table(tmp_path) -> Path:
 
 
 def test_a_map_that_is_saved_is_read_with_the_data(table):
-    asked = run("check", table, *OPTIONS, "--save-map")
+    asked = typed("check", table, *OPTIONS, "--save-map")
     assert asked.exit_code == 0, asked.output
     side = table.with_suffix(".toml")
     assert f"written: {side}" in asked.output
-    again = run("check", table)
+    again = typed("check", table)
     assert again.exit_code == 0, again.output
     assert "samples_qpcr" in again.output
     dataset = read_dataset(table)
     assert [s.time_d for s in dataset.patients[0].samples] == [7.0, 8.0]
     # Options change what was saved, and the rest stays.
-    assert run("check", table, "--limit", "qpcr=40", "--save-map").exit_code == 0
+    assert typed("check", table, "--limit", "qpcr=40", "--save-map").exit_code == 0
     assert [s.limit for s in read_dataset(table).patients[0].samples] == [40.0, 40.0]
 
 
 def test_a_map_is_not_saved_over_one_that_a_person_wrote(table):
     side = table.with_suffix(".toml")
-    assert run("check", table, *OPTIONS, "--save-map").exit_code == 0
+    assert typed("check", table, *OPTIONS, "--save-map").exit_code == 0
     mine = side.read_text().split("\n", 1)[1]
     side.write_text(mine)
-    refused = run("check", table, "--limit", "qpcr=40", "--save-map")
+    refused = typed("check", table, "--limit", "qpcr=40", "--save-map")
     assert refused.exit_code == 2
     assert "qpcr = 40.0" in refused.output
     assert side.read_text() == mine
 
 
 def test_nothing_is_saved_where_nothing_was_given_or_the_data_are_at_fault(table):
-    refused = run("check", table, *OPTIONS[:-2], "--save-map")
+    refused = typed("check", table, *OPTIONS[:-2], "--save-map")
     assert refused.exit_code == 2
     assert "0 with no detection limit" in refused.output
     plain = table.with_name("plain.csv")
     plain.write_text("# unit qpcr copies/ug\nID,TIME,DV\na,1,5\n")
-    assert "nothing to save" in run("check", plain, "--save-map").output
+    assert "nothing to save" in typed("check", plain, "--save-map").output
     assert not list(table.parent.glob("*.toml"))
 
 
 @pytest.mark.parametrize("convention", ["nonmem", "monolix"])
 def test_an_export_reads_back_the_same_and_holds_no_date(table, convention):
     out = table.with_name("out.csv")
-    made = run("export", table, *OPTIONS, "--as", convention, "--out", out)
+    made = typed("export", table, *OPTIONS, "--as", convention, "--out", out)
     assert made.exit_code == 0, made.output
     files = [*table.parent.glob("out*")]
     assert all(f"written: {file}" in made.output for file in files)
@@ -102,20 +97,20 @@ def test_an_export_reads_back_the_same_and_holds_no_date(table, convention):
     ],
 )
 def test_an_export_that_cannot_be_is_refused(table, words, says):
-    refused = run("export", table, *OPTIONS, *words)
+    refused = typed("export", table, *OPTIONS, *words)
     assert refused.exit_code == 2
     assert says in refused.output
 
 
 def test_an_export_never_replaces_its_own_data(table):
-    refused = run("export", table, *OPTIONS, "--as", "nonmem", "--out", table)
+    refused = typed("export", table, *OPTIONS, "--as", "nonmem", "--out", table)
     assert refused.exit_code == 2
     assert table.read_text() == TABLE
 
 
 def test_simulated_parquet_is_the_csv_and_says_that_it_is_synthetic(tmp_path):
     for name in ("v.csv", "v.parquet"):
-        made = run(
+        made = typed(
             *("simulate", "--model", "phases_stein2019", "--n", "2", "--seed", "1"),
             *("--protocol", "szcart01-cart1", "--out", tmp_path / name),
         )
@@ -135,7 +130,7 @@ def test_simulated_parquet_is_the_csv_and_says_that_it_is_synthetic(tmp_path):
     assert one.units == other.units
     frame = pd.read_parquet(tmp_path / "v.parquet")
     assert list(frame) == list(pd.read_csv(tmp_path / "v.csv", comment="#"))
-    checked = run("check", tmp_path / "v.parquet")
+    checked = typed("check", tmp_path / "v.parquet")
     assert checked.exit_code == 0
     assert "SYNTHETIC" in checked.output
 
@@ -144,7 +139,7 @@ def test_a_product_of_ones_own_is_exported_with_its_unit(tmp_path):
     file, out = tmp_path / "drug.csv", tmp_path / "drug_nm.csv"
     file.write_text("ID,TIME,EVID,DVID,DV,AMT\n1,0,1,DRUG,,100\n1,0.5,0,conc,3,\n")
     told = ("--product", "DRUG=mg", "--unit", "conc=mg/L")
-    made = run("export", file, *told, "--as", "nonmem", "--out", out)
+    made = typed("export", file, *told, "--as", "nonmem", "--out", out)
     assert made.exit_code == 0, made.output
     (person,) = read_dataset(out).patients
     (dose,) = person.doses

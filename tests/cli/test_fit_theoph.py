@@ -7,9 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import optimize, stats
-from typer.testing import CliRunner
-
-from ckin.cli import app
+from typed import typed
 
 
 MODEL = Path(__file__).resolve().parents[2] / "examples" / "theoph_model.py"
@@ -40,7 +38,7 @@ def fit(table: Path, out: Path, **more: list[str]) -> Path:
     }
     options |= {f"--{name.replace('_', '-')}": values for name, values in more.items()}
     words = [w for name, values in options.items() for v in values for w in (name, v)]
-    result = CliRunner().invoke(app, ["fit", str(table), *words])
+    result = typed("fit", table, *words)
     assert result.exit_code == 0, result.output
     return out
 

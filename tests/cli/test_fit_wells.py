@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
-
-from ckin.cli import app
+from typed import typed
 
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "fit_raw_ct.py"
@@ -29,7 +27,7 @@ def folder(tmp_path_factory):
 def run(folder, *words):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        return CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+        return typed(*words, COLUMNS="200")
 
 
 @pytest.mark.slow

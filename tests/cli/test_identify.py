@@ -1,18 +1,17 @@
 """`ckin identify`: the report, its files, and what is said of mistakes."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
-
-from ckin.cli import app
+from typed import typed
 
 
 PLAN = ("--model", "phases_stein2019", "--protocol", "szcart01-cart1", "--n", "10")
 
 
-def run(*words):
-    return CliRunner().invoke(app, ["identify", *map(str, words)])
+run = partial(typed, "identify")
 
 
 @pytest.fixture(scope="module")

@@ -1,27 +1,19 @@
 """`ckin metrics` as its users meet it: tables, files, exit codes, messages."""
 
-import csv
 import dataclasses
 import json
 import shutil
 import statistics
-from pathlib import Path
+from functools import partial
 
 import pytest
-from typer.testing import CliRunner
+from typed import rows_of, typed
 
-from ckin.cli import app
 from ckin.dataset import read_dataset, write_dataset
 from ckin.library import dataset_path
 
 
-def run(*args):
-    return CliRunner().invoke(app, ["metrics", *(str(arg) for arg in args)])
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+run = partial(typed, "metrics")
 
 
 def numbers(table, code: str, column: str = "AVAL") -> dict[str, float]:
@@ -40,7 +32,7 @@ def fitted(tmp_path_factory):
     )
     options = ["--model", "phases_stein2019", "--method", "map", "--draws", "20"]
     args = ["fit", str(folder / "small.csv"), *options, "--out", str(folder / "fit")]
-    result = CliRunner().invoke(app, args)
+    result = typed(*args)
     assert result.exit_code in (0, 1), result.output
     return folder
 
@@ -51,7 +43,7 @@ def test_a_data_file_gives_a_table_and_a_long_file(tmp_path):
     assert result.exit_code == 0, result.output
     for words in ("SYNTHETIC DATA", "cycle 1", "CMAX", "--blq pknca", "written"):
         assert words in result.output
-    table = rows(file)
+    table = rows_of(file)
     assert len({row["ID"] for row in table}) == 34
     assert {row["SOURCE"] for row in table} == {"SYNTHETIC data"}
     # Never silently nothing.
@@ -86,7 +78,7 @@ def test_materials_are_never_mixed(tmp_path):
     out = tmp_path / "metrics.csv"
     result = run(file, "--out", out)
     assert result.exit_code == 0, result.output
-    peaks = {r["SPEC"]: r["AVAL"] for r in rows(out) if r["PARAMCD"] == "CMAX"}
+    peaks = {r["SPEC"]: r["AVAL"] for r in rows_of(out) if r["PARAMCD"] == "CMAX"}
     assert peaks == {"PB": "900", "BM": "7000"}
     assert "day taken for TIME" in result.output
 
@@ -96,7 +88,7 @@ def test_a_fit_gives_posterior_metrics_that_agree_with_its_parameters(fitted, tm
     result = run(fitted / "fit", "--out", out)
     assert result.exit_code == 0, result.output
     assert "posterior of phases_stein2019 on SYNTHETIC data" in result.output
-    table, individual = rows(out), rows(fitted / "fit" / "individual.csv")
+    table, individual = rows_of(out), rows_of(fitted / "fit" / "individual.csv")
     for code, parameter in (("CMAX", "cmax"), ("TMAX", "tmax")):
         for known in (row for row in individual if row["parameter"] == parameter):
             low, middle, high = (float(known[q]) for q in ("q05", "q50", "q95"))
@@ -175,12 +167,12 @@ def test_the_real_file_works_as_it_lies(external_data, tmp_path):
     file = external_data / "ctl019" / "qpcr.csv"
     result = run(file, "--limit", "qpcr=25", "--out", out)
     assert result.exit_code == 0, result.output
-    table = rows(out)
+    table = rows_of(out)
     patients = {m: {r["ID"] for r in table if r["SPEC"] == m} for m in ("PB", "BM")}
     assert (len(patients["PB"]), len(patients["BM"])) == (34, 32)
     blood = [row for row in table if row["SPEC"] == "PB"]
     highest: dict[str, float] = {}
-    for row in rows(file):
+    for row in rows_of(file):
         value = float(row["copies_per_ug"])
         if row["matrix"] == "PB" and float(row["day"]) > 0 and value >= 25:
             highest[row["patient"]] = max(value, highest.get(row["patient"], 0.0))

@@ -14,7 +14,7 @@ import typer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
-from typer.testing import CliRunner
+from typed import typed
 
 from ckin import demo
 from ckin.analysis import Analysis, run_fit
@@ -115,7 +115,7 @@ def test_every_command_is_known_to_have_a_fit_or_none():
 
 def run(text, **given):
     words = [word.format(**given) for word in text.split()]
-    result = CliRunner().invoke(app, words)
+    result = typed(*words)
     assert isinstance(result.exception, SystemExit | None), result.exception
     return result
 

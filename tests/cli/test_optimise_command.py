@@ -1,13 +1,11 @@
 """`ckin optimise`, `ckin new-question`: on a model in which cells only die."""
 
-import csv
 import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typed import rows_of, typed
 
-from ckin.cli import app
 from ckin.dataset import read_dataset
 
 
@@ -68,20 +66,11 @@ shares = [0.5, 1.2, 1]
 """
 
 
-def run(*args: int | float | str | Path):
-    return CliRunner().invoke(app, [str(arg) for arg in args])
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("optimise")
     (folder / "toy.toml").write_text(TOY, encoding="utf-8")
-    result = run("optimise", folder / "toy.toml", "--out", folder / "out")
+    result = typed("optimise", folder / "toy.toml", "--out", folder / "out")
     assert result.exit_code == 0, result.output
     return folder, result.output
 
@@ -96,7 +85,7 @@ def test_what_is_printed_says_what_it_rests_on(found):
 
 def test_the_best_schedule_beats_the_grid_in_fewer_solves_and_keeps_the_rules(found):
     folder, _ = found
-    rows = {row["schedule"]: row for row in table(folder / "out" / "schedules.csv")}
+    rows = {row["schedule"]: row for row in rows_of(folder / "out" / "schedules.csv")}
     assert list(rows) == ["optimised", "grid", "as it is", "least"]
     best, grid = rows["optimised"], rows["grid"]
     assert float(best["utility"]) >= float(grid["utility"]) - 1e-9
@@ -107,7 +96,7 @@ def test_the_best_schedule_beats_the_grid_in_fewer_solves_and_keeps_the_rules(fo
         assert row["feasible"] == "True"
         assert float(row["left"]) >= -1e-6 * 3.9e8
         assert row["basis"].startswith("MODEL-BASED")
-    limits = table(folder / "out" / "constraints.csv")
+    limits = rows_of(folder / "out" / "constraints.csv")
     assert {row["kept"] for row in limits} == {"True"}
     assert any(row["rule"] == "budget" for row in limits)
     assert any("above 280" in row["rule"] for row in limits)
@@ -115,14 +104,14 @@ def test_the_best_schedule_beats_the_grid_in_fewer_solves_and_keeps_the_rules(fo
 
 def test_more_cells_are_never_worth_less(found):
     folder, _ = found
-    rows = table(folder / "out" / "pareto.csv")
+    rows = rows_of(folder / "out" / "pareto.csv")
     worth = [float(row["utility"]) for row in rows]
     assert len(rows) == 3
     assert worth == sorted(worth)
     for row in rows:
         assert float(row["cost"]) <= float(row["budget"]) * (1 + 1e-9)
     # The point of the whole budget is the answer, or better for the smaller one's help.
-    best = table(folder / "out" / "schedules.csv")[0]
+    best = rows_of(folder / "out" / "schedules.csv")[0]
     assert worth[1] >= float(best["utility"]) - 1e-9
 
 
@@ -138,18 +127,18 @@ def test_manifest_question_and_figures_are_written(found):
         "pareto",
         "ftc_cells_per_ul",
     }
-    assert len(table(out / "starts.csv")) == 4
-    days = [row for row in table(out / "infusions.csv") if row["schedule"] == "grid"]
+    assert len(rows_of(out / "starts.csv")) == 4
+    days = [row for row in rows_of(out / "infusions.csv") if row["schedule"] == "grid"]
     assert len(days) == 2
 
 
 def test_the_same_seed_gives_the_same_numbers(found):
     folder, _ = found
     args = ("optimise", folder / "toy.toml", "--out", folder / "again", "--no-grid")
-    result = run(*args)
+    result = typed(*args)
     assert result.exit_code == 0, result.output
     first, again = (
-        table(folder / name / "schedules.csv")[0] for name in ("out", "again")
+        rows_of(folder / name / "schedules.csv")[0] for name in ("out", "again")
     )
     for name in ("infusions", "utility", "fed", "cost"):
         assert first[name] == again[name]
@@ -157,7 +146,7 @@ def test_the_same_seed_gives_the_same_numbers(found):
 
 def test_an_answer_is_not_written_over(found):
     folder, _ = found
-    again = run("optimise", folder / "toy.toml", "--out", folder / "out")
+    again = typed("optimise", folder / "toy.toml", "--out", folder / "out")
     assert again.exit_code == 2
     assert "--force" in again.output
 
@@ -180,7 +169,7 @@ def test_what_is_wrong_ends_with_code_2(tmp_path, case):
     change, options, words = WRONG[case]
     file = tmp_path / "bad.toml"
     file.write_text(TOY.replace(*change), encoding="utf-8")
-    result = run("optimise", file, "--out", tmp_path / "out", *options)
+    result = typed("optimise", file, "--out", tmp_path / "out", *options)
     assert result.exit_code == 2, result.output
     assert words in result.output.replace("\n", " ")
     assert "Traceback" not in result.output
@@ -189,8 +178,8 @@ def test_what_is_wrong_ends_with_code_2(tmp_path, case):
 
 def test_a_new_question_is_not_written_over(tmp_path):
     file = tmp_path / "mine.toml"
-    assert run("new-question", file).exit_code == 0
-    assert run("new-question", file).exit_code == 2
+    assert typed("new-question", file).exit_code == 0
+    assert typed("new-question", file).exit_code == 2
 
 
 EARLY = """\
@@ -234,7 +223,7 @@ def early(folder: Path, protocol="szcart01-medium") -> Path:
 def simulated(tmp_path_factory):
     data = tmp_path_factory.mktemp("patient") / "two.csv"
     args = ("--model", LINEAR, "--protocol", "szcart01-medium", "--n", 2)
-    result = run("simulate", *args, "--out", data)
+    result = typed("simulate", *args, "--out", data)
     assert result.exit_code == 0, result.output
     return data
 
@@ -243,7 +232,7 @@ def simulated(tmp_path_factory):
 def test_the_dose_of_one_patient_is_decided_from_its_early_samples(simulated, tmp_path):
     names = [patient.id for patient in read_dataset(simulated).patients]
     args = ("optimise", early(tmp_path), "--patient", simulated, "--id", names[1])
-    result = run(*args, "--out", tmp_path / "out", "--no-grid")
+    result = typed(*args, "--out", tmp_path / "out", "--no-grid")
     assert result.exit_code == 0, result.output
     assert f"readings of {names[1]}" in result.output
     assert "SYNTHETIC" in result.output
@@ -258,11 +247,11 @@ def test_the_dose_of_one_patient_is_decided_from_its_early_samples(simulated, tm
 def test_another_course_than_the_patient_was_given_is_refused(simulated, tmp_path):
     names = [patient.id for patient in read_dataset(simulated).patients]
     args = ("--patient", simulated, "--out", tmp_path / "out")
-    several = run("optimise", early(tmp_path), *args)
+    several = typed("optimise", early(tmp_path), *args)
     assert several.exit_code == 2
     assert "--id" in several.output
     other = early(tmp_path, "szcart01-no-ftc")
-    wrong = run("optimise", other, *args, "--id", names[0])
+    wrong = typed("optimise", other, *args, "--id", names[0])
     assert wrong.exit_code == 2
     assert "was given" in wrong.output
 
@@ -308,18 +297,20 @@ def test_the_best_schedule_over_the_posterior_of_a_fit(tmp_path):
     few = ("--method", "map", "--cycles", 1, "--chains", 2, "--draws", 20)
     fewer = ("--estimate", "division_rate", "--vary", "division_rate")
     args = ("fit", "szcart01_synthetic", "--model", "feeding_szcart01")
-    fitted = run(*args, *few, *fewer, "--out", tmp_path / "fit")
+    fitted = typed(*args, *few, *fewer, "--out", tmp_path / "fit")
     assert fitted.exit_code in (0, 1), fitted.output
     file = tmp_path / "posterior.toml"
     file.write_text(POSTERIOR, encoding="utf-8")
-    missing = run("optimise", file, "--out", tmp_path / "out")
+    missing = typed("optimise", file, "--out", tmp_path / "out")
     assert missing.exit_code == 2
     assert "--fit FOLDER" in missing.output
-    result = run("optimise", file, "--fit", tmp_path / "fit", "--out", tmp_path / "out")
+    result = typed(
+        "optimise", file, "--fit", tmp_path / "fit", "--out", tmp_path / "out"
+    )
     assert result.exit_code == 0, result.output
     assert "the posterior of feeding_szcart01" in result.output
     assert "SYNTHETIC" in result.output
-    rows = {row["schedule"]: row for row in table(tmp_path / "out" / "schedules.csv")}
+    rows = {row["schedule"]: row for row in rows_of(tmp_path / "out" / "schedules.csv")}
     assert rows["optimised"]["feasible"] == "True"
     assert float(rows["optimised"]["utility"]) >= float(rows["grid"]["utility"]) - 0.01
     assert float(rows["optimised"]["utility"]) > float(rows["least"]["utility"])

@@ -6,9 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
-
-from ckin.cli import app
+from typed import typed
 
 
 # A bolus at time 0, in closed form so that nothing is solved: f = 100/V exp(-k t).
@@ -72,7 +70,7 @@ def folder(tmp_path_factory) -> Path:
 
 def run(folder: Path, *words: str):
     data, model = str(folder / "bolus.csv"), str(folder / "bolus.py")
-    return CliRunner().invoke(app, ["fit", data, "--model", model, *words])
+    return typed("fit", data, "--model", model, *words)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +111,7 @@ def test_it_is_printed_the_fields_way(fitted):
 def test_metrics_open_the_fit_again(fitted):
     out, _ = fitted
     words = ["metrics", str(out), "--assay", "conc", "--out", str(out / "m.csv")]
-    result = CliRunner().invoke(app, words)
+    result = typed(*words)
     assert result.exit_code == 0, result.output
     assert "CMAX" in (out / "m.csv").read_text()
 

@@ -3,26 +3,21 @@
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typed import typed
 
-from ckin.cli import app
 from ckin.library import protocols
-
-
-def run(*args: int | float | str | Path):
-    return CliRunner().invoke(app, [str(arg) for arg in args])
 
 
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
     path = tmp_path / "mine.toml"
-    result = run("new-protocol", path)
+    result = typed("new-protocol", path)
     assert result.exit_code == 0, result.output
     return path
 
 
 def test_protocols_lists_every_protocol():
-    listed = run("protocols")
+    listed = typed("protocols")
     assert listed.exit_code == 0
     for name in protocols():
         assert name in listed.output
@@ -31,7 +26,7 @@ def test_protocols_lists_every_protocol():
 
 @pytest.mark.parametrize("name", protocols())
 def test_a_card_shows_calendar_source_and_assumptions(name):
-    shown = run("protocols", name)
+    shown = typed("protocols", name)
     assert shown.exit_code == 0, shown.output
     for word in ("Dose calendar", "Source:", "Stated by the source:", "Assumed"):
         assert word in shown.output
@@ -40,7 +35,7 @@ def test_a_card_shows_calendar_source_and_assumptions(name):
 
 
 def test_cycles_that_are_alike_share_a_column():
-    shown = run("protocols", "szcart01-medium").output
+    shown = typed("protocols", "szcart01-medium").output
     assert "cycles 2-4" in shown
     assert "day 1 = day 57, 113, 169" in shown
     assert "1, hour 2" in shown
@@ -51,18 +46,18 @@ def test_cycles_that_are_alike_share_a_column():
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_a_calendar_is_drawn(tmp_path, name, ending):
     file = tmp_path / f"calendar.{ending}"
-    result = run("protocols", *([name] if name else []), "--out", file)
+    result = typed("protocols", *([name] if name else []), "--out", file)
     assert result.exit_code == 0, result.output
     assert file.stat().st_size > 10_000
     again = tmp_path / f"again.{ending}"
-    run("protocols", *([name] if name else []), "--out", again)
+    typed("protocols", *([name] if name else []), "--out", again)
     assert again.read_bytes() == file.read_bytes()
 
 
 def test_the_file_to_start_from_runs_as_it_is(mine, tmp_path):
-    assert "Dose calendar" in run("protocols", mine).output
+    assert "Dose calendar" in typed("protocols", mine).output
     virtual = tmp_path / "virtual.csv"
-    result = run(
+    result = typed(
         *("simulate", "--model", "feeding_szcart01", "--protocol", mine),
         *("--n", 2, "--horizon", 20, "--out", virtual),
     )
@@ -78,7 +73,7 @@ def test_a_tki_that_the_model_does_not_know_is_told(tmp_path):
         '[[doses]]\nproduct = "CART"\nday = 1\ncells = 1e8\n'
         '[tki]\ndrug = "dasatinib"\nstart_day = 8\nstop_day = 30\n'
     )
-    result = run(
+    result = typed(
         *("simulate", "--model", "phases_stein2019", "--protocol", plan),
         *("--n", 2, "--horizon", 20, "--out", tmp_path / "virtual.csv"),
     )
@@ -96,11 +91,11 @@ def test_what_the_file_to_start_from_leaves_out_runs_too(mine):
         key = bare.startswith("[") or " = " in bare
         lines.append(bare if line.startswith("# ") and key else line)
     mine.write_text(head + "[products]" + "\n".join(lines), encoding="utf-8")
-    shown = run("protocols", mine)
+    shown = typed("protocols", mine)
     assert shown.exit_code == 0, shown.output
     for name in ("my-protocol-high", "my-protocol-low", "my-protocol-alone"):
         assert name in shown.output
-    low = run("protocols", f"{mine}:low")
+    low = typed("protocols", f"{mine}:low")
     assert low.exit_code == 0, low.output
     for word in ("FTC on day 8 7 d later", "Given only on a condition", "held"):
         assert word in low.output
@@ -108,7 +103,7 @@ def test_what_the_file_to_start_from_leaves_out_runs_too(mine):
 
 def test_a_file_is_not_written_over(mine):
     before = mine.read_bytes()
-    result = run("new-protocol", mine)
+    result = typed("new-protocol", mine)
     assert result.exit_code == 2
     assert "exists" in result.output
     assert mine.read_bytes() == before
@@ -135,7 +130,7 @@ WRONG = {
 def test_what_is_wrong_ends_with_code_2(case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     args, words = WRONG[case]
-    result = run(*args)
+    result = typed(*args)
     assert result.exit_code == 2, result.output
     assert words in result.output
     assert "Traceback" not in result.output
@@ -149,7 +144,7 @@ def test_a_fault_in_a_file_ends_with_code_2_and_names_the_place(
     mine.write_text(text.replace('product = "FTC"', 'product = "FCT"', 1))
     more = ["--model", "feeding_szcart01", "--out", tmp_path / "x.csv"]
     args = [mine] if command == "protocols" else ["--protocol", mine, *more]
-    result = run(command, *args)
+    result = typed(command, *args)
     assert result.exit_code == 2, result.output
     for word in ("mine.toml line", "doses[1].product", "'FCT'", "did you mean FTC?"):
         assert word in result.output

@@ -4,9 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
-
-from ckin.cli import app
+from typed import typed
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +30,7 @@ def fitted(request, tmp_path_factory):
         "--out": [str(out)],
     }
     words = [w for name, values in options.items() for v in values for w in (name, v)]
-    result = CliRunner().invoke(app, ["fit", str(folder / "qpcr.csv"), *words])
+    result = typed("fit", folder / "qpcr.csv", *words)
     # Converged or not: 1 is an accident's code too.
     assert isinstance(result.exception, SystemExit | None), result.exception
     assert result.exit_code in (0, 1), result.output

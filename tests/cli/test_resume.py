@@ -12,25 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from typer.testing import CliRunner
+from typed import typed
 
 from ckin import analysis
-from ckin.cli import app
 from ckin.inference.checkpoint import open_checkpoint
 
 
 CHAINS, WARMUP, DRAWS = 2, 100, 50
 
 
-def run(*args: int | str | Path):
-    return CliRunner().invoke(app, [str(arg) for arg in args])
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     """Four synthetic patients of one cycle."""
     file = tmp_path_factory.mktemp("data") / "few.csv"
-    made = run(
+    made = typed(
         *("simulate", "--model", "phases_stein2019", "--protocol", "szcart01-cart1"),
         *("--n", 4, "--seed", 1, "--limit", "qpcr=50", "--out", file),
     )
@@ -54,7 +49,7 @@ def test_interrupted_says_how_to_go_on(data, tmp_path, monkeypatch):
 
     monkeypatch.setattr(analysis, "run_fit", interrupted)
     monkeypatch.setattr(sys, "argv", ["ckin", "fit", "my data.csv", "--force"])
-    found = run(*command(data, tmp_path / "fit"))
+    found = typed(*command(data, tmp_path / "fit"))
     assert found.exit_code == 130
     assert "kept in" in found.output
     assert "ckin fit 'my data.csv' --resume" in found.output
@@ -62,14 +57,14 @@ def test_interrupted_says_how_to_go_on(data, tmp_path, monkeypatch):
 
 def test_an_interrupted_fit_is_not_written_over_by_mistake(data, tmp_path):
     open_checkpoint(tmp_path / "fit" / "checkpoint", {}, draws=1, resume=False)
-    found = run(*command(data, tmp_path / "fit"))
+    found = typed(*command(data, tmp_path / "fit"))
     assert found.exit_code == 2
     assert "--resume" in found.output
     assert "--force" in found.output
 
 
 def test_to_start_anew_and_to_go_on_is_one_wish_too_many(data, tmp_path):
-    found = run(*command(data, tmp_path / "fit", "--resume", "--force"))
+    found = typed(*command(data, tmp_path / "fit", "--resume", "--force"))
     assert found.exit_code == 2
     assert "give one of them" in found.output
 
@@ -77,7 +72,7 @@ def test_to_start_anew_and_to_go_on_is_one_wish_too_many(data, tmp_path):
 def test_another_fit_in_the_folder_is_refused(data, tmp_path):
     folder = tmp_path / "fit" / "checkpoint"
     open_checkpoint(folder, {"settings": {"seed": 7}}, draws=DRAWS, resume=False)
-    found = run(*command(data, tmp_path / "fit", "--resume"))
+    found = typed(*command(data, tmp_path / "fit", "--resume"))
     assert found.exit_code == 2
     assert "seed was 7, is now 0" in found.output
 

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from typed import typed
 
-from ckin.cli import app
 from ckin.dataset import read_dataset
 
 
@@ -23,10 +22,6 @@ cells = 1250
 """
 
 
-def run(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory):
     """Readings (patient, day) of each assay: qpcr alone, and beside two others."""
@@ -36,7 +31,7 @@ def watched(tmp_path_factory):
     for name, options in (("alone", ()), ("three", more)):
         file = folder / f"{name}.csv"
         short = ("--n", 2, "--horizon", 30, "--out", file)
-        made = run(*WANTED, *short, *options)
+        made = typed(*WANTED, *short, *options)
         assert made.exit_code == 0, made.output
         read[name] = read_dataset(file)
     return read
@@ -74,14 +69,14 @@ def test_another_assay_changes_nothing_of_the_first(watched):
     ],
 )
 def test_what_cannot_be_read_ends_with_code_2(tmp_path, options, told):
-    made = run(*WANTED, "--n", 1, "--out", tmp_path / "x.csv", *options)
+    made = typed(*WANTED, "--n", 1, "--out", tmp_path / "x.csv", *options)
     assert made.exit_code == 2, made.output
     assert told in " ".join(made.output.split())
 
 
 def test_a_stream_has_one_assay_without_error(tmp_path):
     two = ("--assay", "qpcr", "--assay", "flow", "--out", tmp_path / "x.nc")
-    made = run(*WANTED, "--n", 1, *two)
+    made = typed(*WANTED, "--n", 1, *two)
     assert made.exit_code == 2
     assert "one assay without error" in " ".join(made.output.split())
 
@@ -91,7 +86,7 @@ def test_a_well_is_read_with_the_error_of_a_well_and_the_dose_of_a_patient_is_to
 ):
     well = ("--model", "carrgo_brummer2022", "--assay", "cell_index", "--n", 1)
     patient = ("--protocol", "szcart01-cart1", "--out", tmp_path / "patient.csv")
-    made = run("simulate", *well, *patient)
+    made = typed("simulate", *well, *patient)
     assert made.exit_code == 0, made.output
     said = " ".join(made.output.split())
     assert "usual in it are 1250 CAR-T cells in all" in said
@@ -99,7 +94,7 @@ def test_a_well_is_read_with_the_error_of_a_well_and_the_dose_of_a_patient_is_to
 
     plan = tmp_path / "plate.toml"
     plan.write_text(PLATE, encoding="utf-8")
-    made = run("simulate", *well, "--protocol", plan, "--out", tmp_path / "wells.csv")
+    made = typed("simulate", *well, "--protocol", plan, "--out", tmp_path / "wells.csv")
     assert made.exit_code == 0, made.output
     assert "is no patient" not in made.output
     found = samples(read_dataset(tmp_path / "wells.csv"), "cell_index")

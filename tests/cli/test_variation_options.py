@@ -1,10 +1,9 @@
 """What `ckin fit` makes of --correlate, --eta, --iov, --covariate and --screen."""
 
 import pytest
-from typer.testing import CliRunner
+from typed import typed
 
 from ckin.analysis import Analysis, build_population
-from ckin.cli import app
 from ckin.dataset import read_dataset
 from ckin.errors import InputError
 from ckin.library import dataset_path
@@ -79,7 +78,7 @@ def told(tmp_path, *options):
         "--out",
         str(tmp_path / "f"),
     ]
-    found = CliRunner().invoke(app, [*same, *options])
+    found = typed(*same, *options)
     assert not isinstance(found.exception, Exception), found.exception
     return found.exit_code, " ".join(found.output.split())
 

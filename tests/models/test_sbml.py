@@ -6,9 +6,8 @@ import jax
 import numpy as np
 import pytest
 from transcribed import FOLDER, as_sbml, course_of, sbml, states_of
-from typer.testing import CliRunner
+from typed import typed
 
-from ckin.cli import app
 from ckin.errors import InputError
 from ckin.examine import faults
 from ckin.library import load_model
@@ -206,10 +205,10 @@ def test_the_command_writes_a_model_that_a_protocol_doses(tmp_path: Path):
     source, target = tmp_path / "lt.xml", tmp_path / "lt_imported.py"
     source.write_text(sbml("BIOMD0000001011"), encoding="utf-8")
     words = ["import-sbml", str(source), "--out", str(target), "--time-unit", "day"]
-    wrong = CliRunner().invoke(app, [*words, "--receives", "CART=X"])
+    wrong = typed(*words, "--receives", "CART=X")
     assert wrong.exit_code == 2
     assert "a species of C, L, B" in " ".join(wrong.output.split())
-    said = CliRunner().invoke(app, [*words, "--receives", "CART=C"])
+    said = typed(*words, "--receives", "CART=C")
     assert said.exit_code == 0, said.output
     model = load_model(target)
     shipped = load_model("ball_leontriana2021")
@@ -217,6 +216,6 @@ def test_the_command_writes_a_model_that_a_protocol_doses(tmp_path: Path):
     ours = shipped.vector_field(jax.numpy.ones(()), y, {})
     theirs = model.vector_field(jax.numpy.ones(()), model.State(*y), {})
     np.testing.assert_allclose(np.array(theirs), np.array(ours), rtol=1e-12)
-    again = CliRunner().invoke(app, words)
+    again = typed(*words)
     assert again.exit_code == 2
     assert "left as it is" in " ".join(again.output.split())

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from questions import ARMS, LINEAR, OUTCOMES, scenario
 from toys import dataset, patient, sample
-from typer.testing import CliRunner
+from typed import typed
 
 from ckin.assay import qpcr
-from ckin.cli import app
 from ckin.dataset import Change, read_dataset, write_dataset
 from ckin.errors import InputError
 from ckin.library import load_model
@@ -28,7 +27,7 @@ DRAWS = 12
 
 
 def run(*args):
-    result = CliRunner().invoke(app, [str(arg) for arg in args])
+    result = typed(*args)
     assert result.exit_code in (0, 1), result.output
     return result
 
@@ -177,9 +176,7 @@ metric = "AUC028"
 """,
         encoding="utf-8",
     )
-    missing = CliRunner().invoke(
-        app, ["compare", str(file), "--out", str(tmp_path / "a")]
-    )
+    missing = typed("compare", file, "--out", tmp_path / "a")
     assert missing.exit_code == 2
     assert "--fit FOLDER" in missing.output
     result = run("compare", file, "--fit", fit, "--out", tmp_path / "out")
