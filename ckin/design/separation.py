@@ -39,6 +39,8 @@ LONGEST, ENOUGH = 2.0, 1e-4
 # A reading that tells less than this share of a normal one is left out: it lies under
 # its limit, and a normal approximation of it has no covariance.
 LEAST_TOLD = 0.02
+# Nats that are nothing but rounding.
+ROUNDING = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Separation:
     @property
     def separable(self) -> bool:
         """Whether the expected advantage is above twice its standard error."""
-        return self.elpd_difference > 2.0 * self.standard_error
+        # Of a law and itself both are rounding errors.
+        return self.elpd_difference > max(2.0 * self.standard_error, ROUNDING)
 
 
 class Marginal(eqx.Module):
