@@ -28,9 +28,6 @@ from ckin.inference.kernels import transition as moved
 # Stan's default.
 TARGET_ACCEPTANCE = 0.8
 CHUNK = 25
-
-# Log density of a chain that has not moved yet: finite, and below any it may come to.
-UNKNOWN = -1e10
 # Name of the axis of chains that devices share.
 LANES = "chains"
 
@@ -160,11 +157,14 @@ def begun(positions: np.ndarray) -> HMCState:
 
     For warm-up only. The posterior is nearly a standard normal in these coordinates, so
     a first trajectory leaves with the slope of one; and it ends at one of the places it
-    has come by, all of which are better than `UNKNOWN`. To compute where it began would
-    take a program of its own, compiled for seconds, for numbers that are used once.
+    has come by, all of which are better than what stands for the density here. To
+    compute where it began would take a program of its own, compiled for seconds, for
+    numbers that are used once.
     """
     places = np.asarray(positions)
-    return _on_devices(places, np.full(len(places), UNKNOWN), -places)
+    # As low as leaves places that differ by a nat to be told apart from there.
+    unknown = -1.0 / np.finfo(places.dtype).eps
+    return _on_devices(places, np.full(len(places), unknown, places.dtype), -places)
 
 
 def moved_along(state: HMCState, change: Change) -> HMCState:
