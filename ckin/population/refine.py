@@ -119,7 +119,7 @@ def refined(
         serves |= missed
         largest = error.max(axis=0)[again]
         factor[again] *= np.clip((largest / target) ** 0.25 * 1.1, 1.25, 4.0)
-    if wide is not None:
+    if wide is not None and len(wide):
         finer = dataclasses.replace(data, grid=_bucketed(fine))
         paces = _stable(population, finer, paces, wide)
         coarse = _laid(population, data, paces)

@@ -64,11 +64,12 @@ def steps_for_stability(jacobian: Float[Array, "*batch states states"]) -> Array
     Returns:
         (*batch,); 0 where nothing moves.
     """
-    log_norm = jnp.zeros(jacobian.shape[:-2])
-    power = jacobian
-    for squaring in range(SQUARINGS + 1):
-        power = power @ power if squaring else power
-        size = jnp.sqrt(jnp.sum(power**2, axis=(-2, -1)))
-        log_norm = 2.0 * log_norm + jnp.log(size)
-        power = power / jnp.where(size > 0.0, size, 1.0)[..., None, None]
-    return jnp.exp(log_norm / 2.0**SQUARINGS) / STABLE
+    # The power is exp(log_scale) times `power`, whose numbers stay near 1.
+    log_scale, power = jnp.zeros(jacobian.shape[:-2]), jacobian
+    for _ in range(SQUARINGS):
+        largest = jnp.max(jnp.abs(power), axis=(-2, -1))
+        largest = jnp.where(largest > 0.0, largest, 1.0)
+        power = power / largest[..., None, None]
+        log_scale, power = 2.0 * (log_scale + jnp.log(largest)), power @ power
+    norm = jnp.sqrt(jnp.sum(power**2, axis=(-2, -1)))
+    return jnp.exp((log_scale + jnp.log(norm)) / 2.0**SQUARINGS) / STABLE

@@ -108,6 +108,9 @@ def test_steps_are_never_too_few_for_any_matrix(spread):
     steps = np.asarray(steps_for_stability(jnp.asarray(matrices))) * STABLE
     assert np.all(steps >= largest * (1.0 - 1e-6))
     assert np.median(steps / largest) < 1.05
+    # Whatever the unit of time.
+    again = np.asarray(steps_for_stability(jnp.asarray(1e200 * matrices)))
+    np.testing.assert_allclose(again * STABLE / 1e200, steps, rtol=1e-9)
 
 
 def test_a_walk_that_blew_up_asks_for_none_either():
