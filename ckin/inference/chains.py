@@ -161,10 +161,10 @@ def begun(positions: np.ndarray) -> HMCState:
     compute where it began would take a program of its own, compiled for seconds, for
     numbers that are used once.
     """
-    places = np.asarray(positions)
     # As low as leaves places that differ by a nat to be told apart from there.
-    unknown = -1.0 / np.finfo(places.dtype).eps
-    return _on_devices(places, np.full(len(places), unknown, places.dtype), -places)
+    unknown = -1.0 / np.finfo(positions.dtype).eps
+    lowest = np.full(len(positions), unknown, positions.dtype)
+    return _on_devices(positions, lowest, -positions)
 
 
 def moved_along(state: HMCState, change: Change) -> HMCState:
@@ -186,9 +186,9 @@ def searching(step_size: float, chains: int) -> DualAveragingAdaptationState:
     """A step size to be found anew, from this one."""
     _, whole = shardings(chains)
     # Strong types, or the first chunk after a start compiles apart from the others.
-    begun = _init(jnp.asarray(float(step_size)))
-    averaging = jax.tree.map(lambda v: np.asarray(v, jnp.result_type(v)), begun)
-    return jax.device_put(averaging, whole)
+    averaging = _init(jnp.asarray(step_size))
+    strong = jax.tree.map(lambda v: np.asarray(v, jnp.result_type(v)), averaging)
+    return jax.device_put(strong, whole)
 
 
 def shardings(chains: int) -> list[jax.sharding.NamedSharding]:

@@ -312,7 +312,8 @@ def fit_laplace(density: Density, key: Array, report=lambda *_: None):
         pace = jnp.asarray(1.0 if done < FREE_ROUNDS else 0.5)
         for _ in range(REFINEMENTS):
             quads = _expanded(density, hyper, phi, quads)
-            phi = _moved(density, hyper, quads, phi, pace)
+            mean = _conditional(hyper, quads, density.population.vary_index).mean
+            phi = _moved(density, hyper, mean, phi, pace)
         assert quads is not None
         before = u
         u, factor, reached = _population_mode(density, quads, u, factor)
@@ -327,10 +328,9 @@ def fit_laplace(density: Density, key: Array, report=lambda *_: None):
 
 
 @eqx.filter_jit
-def _moved(density: Density, hyper: Hyper, quads: Quadratics, phi: Array, pace: Array):
-    """φ moved by the share `pace` towards what quadratics and population make of it."""
-    mean = conditional(hyper, quads, density.population.vary_index).mean.T
-    return phi + pace * (_phi_of(density, hyper, mean) - phi)
+def _moved(density: Density, hyper: Hyper, mean: Array, phi: Array, pace: Array):
+    """φ moved by the share `pace` towards that of η = mean, (varying, patients)."""
+    return phi + pace * (_phi_of(density, hyper, mean.T) - phi)
 
 
 def _in_sds(u: Array, before: Array, factor: Array) -> float:

@@ -224,8 +224,7 @@ def settle(
         memory: of chunks that are done.
     """
     n_chunks = max(1, round(WINDOWS[-1] * transitions / CHUNK))
-    chains = dataclasses.replace(chains, target=target)
-    chains = dataclasses.replace(chains, averaging=_anew(chains))
+    chains = dataclasses.replace(chains, target=target, averaging=_anew(chains))
     report(0, n_chunks * CHUNK)
     for number in range(1, n_chunks + 1):
         chains, _ = _warmed(density, chains, memory)

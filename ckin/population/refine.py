@@ -33,9 +33,9 @@ from ckin.solve import (
     jacobians,
     make_grids,
     merged_pace,
-    pad_grid,
     quickest,
     scaled,
+    side_by_side,
     step_times,
     steps_for_stability,
 )
@@ -238,10 +238,10 @@ def _bucketed(grid: Grid) -> Grid:
 
 def _padded(grid: Grid, n_steps: int) -> Grid:
     each = [
-        pad_grid(jax.tree.map(lambda rows, i=i: np.asarray(rows)[i], grid), n_steps)
+        jax.tree.map(lambda rows, i=i: np.asarray(rows)[i], grid)
         for i in range(grid.start_d.shape[0])
     ]
-    return jax.device_put(jax.tree.map(lambda *rows: np.stack(rows), *each))
+    return side_by_side(each, n_steps)
 
 
 def _errors(population, data: Packed, phi, coarse: Grid, fine: Grid) -> np.ndarray:

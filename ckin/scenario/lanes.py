@@ -18,7 +18,7 @@ import numpy as np
 from ckin._types import Array, Float
 from ckin.dosing import Dosing, dosing, held, padded, weighed, with_rates
 from ckin.model import AbstractModel
-from ckin.population import GRID_ERROR, Population
+from ckin.population import GRID_ERROR, Population, chunks_of
 from ckin.protocol import InputWindow, Protocol
 from ckin.scenario.people import People
 from ckin.scenario.scenario import Arm, Scenario
@@ -276,8 +276,8 @@ class Solver:
         pair = [dataclasses.replace(laid, quick=quick) for quick in (slow, fast)]
         # Of a quick pace both share the shape of the finer: one program.
         steps = [self._steps(pair[n if slow == 1.0 else 1 :][:1]) for n in (0, 1)]
-        for start in range(0, rows.size, size):
-            own = _filled(rows[start : start + size], size)
+        starts = range(0, rows.size, size)
+        for start, own in zip(starts, chunks_of(rows, size), strict=True):
             square = own.reshape(lanes.arms, lanes.people)
             levels = []
             for each, n_steps in zip(pair, steps, strict=True):
@@ -310,9 +310,8 @@ class Solver:
             stacked = self._stacked(chunk, lanes, steps, times)
             phis = [self._phi(each.arm) for each in chunk]
             phis += phis[-1:] * (lanes.arms - len(phis))
-            for first in range(0, rows.size, lanes.people):
-                own = rows[first : first + lanes.people]
-                filled = _filled(own, lanes.people)
+            for number, filled in enumerate(chunks_of(rows, lanes.people)):
+                own = rows[number * lanes.people :][: lanes.people]
                 # The next call is under way while the numbers of this one are read.
                 phi = np.stack([each[filled] for each in phis])
                 square = np.tile(filled, (lanes.arms, 1))
@@ -406,11 +405,6 @@ def _gaps(coarse: np.ndarray, fine: np.ndarray) -> np.ndarray:
     gap = np.abs(np.log10(np.maximum(a, floor)) - np.log10(np.maximum(b, floor)))
     solved = np.isfinite(coarse).all(axis=(-1, -2))
     return np.where(solved, gap.max(axis=(-1, -2)), np.inf)
-
-
-def _filled(rows: np.ndarray, size: int) -> np.ndarray:
-    """Rows filled up with the last one."""
-    return np.concatenate([rows, np.repeat(rows[-1:], size - rows.size)])
 
 
 def _read(start: int, chunk: Sequence[Laid], own: np.ndarray, made):

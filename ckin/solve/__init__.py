@@ -15,6 +15,7 @@ from ckin.solve.grid import make_grid as make_grid
 from ckin.solve.grid import make_grids as make_grids
 from ckin.solve.grid import paces_of as paces_of
 from ckin.solve.grid import pad_grid as pad_grid
+from ckin.solve.grid import side_by_side as side_by_side
 from ckin.solve.moments import arriving as arriving
 from ckin.solve.moments import lagged as lagged
 from ckin.solve.moments import with_doses as with_doses

@@ -248,6 +248,11 @@ def make_grids(
         table = jax.tree.map(lambda rows, i=patient: np.asarray(rows)[i], events)
         pace = None if paces is None else paces[patient]
         grids.append(make_grid(table, times[patient], late[patient], pace))
-    most = max(grid.start_d.size for grid in grids)
-    padded = [pad_grid(grid, most) for grid in grids]
+    return side_by_side(grids, max(grid.start_d.size for grid in grids))
+
+
+def side_by_side(grids: Sequence[Grid], n_steps: int) -> Grid:
+    """One batch of the grids of patients, each padded to so many steps."""
+    padded = [pad_grid(grid, n_steps) for grid in grids]
+    # `jnp.asarray` would compile a copy of every shape.
     return jax.device_put(jax.tree.map(lambda *each: np.stack(each), *padded))

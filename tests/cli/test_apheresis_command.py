@@ -1,10 +1,9 @@
 """`ckin apheresis`: what one apheresis pays for, on the terminal and as a table."""
 
-import csv
 from functools import partial
 
 import pytest
-from typed import typed
+from typed import rows_of, typed
 
 from ckin.library import protocol_families
 
@@ -27,7 +26,7 @@ def test_one_protocol_is_shown_with_the_doses_and_cycles_that_are_feasible(tmp_p
     assert shown.exit_code == 0, shown.output
     for words in ("600e6", "FTC 3.25e6/kg", "no FTC", "written"):
         assert words in shown.output
-    rows = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
+    rows = rows_of(file)
     assert len(rows) == 1 + 4 * 4
     assert float(rows[0]["ftc_cells"]) == pytest.approx(6e8)
 

@@ -14,7 +14,7 @@ import typer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
-from typed import typed
+from typed import rows_of, typed
 
 from ckin import demo
 from ckin.analysis import Analysis, run_fit
@@ -146,8 +146,7 @@ def check_marked(folder: Path, texts: dict[str, list[str]]) -> None:
         if path.name in INPUTS or "checkpoint" in path.parts:
             continue
         if path.suffix == ".csv":
-            with path.open(encoding="utf-8", newline="") as file:
-                rows = list(csv.DictReader(file))
+            rows = rows_of(path)
             assert rows, path
             assert {row[CONVERGED] for row in rows} == {"False"}, path
             assert list(rows[0])[-1] == CONVERGED, path

@@ -1,6 +1,5 @@
 """Scenarios on draws of a posterior."""
 
-import csv
 import dataclasses
 import json
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 from questions import ARMS, LINEAR, OUTCOMES, scenario
 from toys import dataset, patient, sample
-from typed import typed
+from typed import rows_of, typed
 
 from ckin.assay import qpcr
 from ckin.dataset import Change, read_dataset, write_dataset
@@ -147,8 +146,7 @@ def test_the_command_takes_a_fit(tmp_path):
     few = ("--method", "map", "--chains", 2, "--draws", 20)
     run("fit", data, *same, *few, "--out", fit)
     found = reopen(fit, 40)
-    with (fit / "summary.csv").open(encoding="utf-8", newline="") as file:
-        rows = {row["parameter"]: row for row in csv.DictReader(file)}
+    rows = {row["parameter"]: row for row in rows_of(fit / "summary.csv")}
     for name, draws in (
         ("loss", np.exp(found.typical[:, 0])),
         ("omega_loss", found.omega[:, 0]),
