@@ -7,8 +7,9 @@ Each platform of JAX runs in a process of its own (`JAX_PLATFORMS`), through the
 public functions; nothing in ckin is told which it is. For the flagship on the bundled
 synthetic cohort: log posterior and gradient at three points, and the time of a gradient
 with so many chains as lanes. A crowd of virtual patients, four cycles, to disk. The
-Stein model is fitted to the first cycles by `map` and by NUTS. `difference` compares
-what the platforms computed with the first. Linux only.
+Stein model is fitted to the first cycles by `map`, NUTS, and `many` with as many chains
+as suit the device. `difference` compares what the platforms computed with the first.
+Linux only.
 """
 
 import argparse
@@ -27,6 +28,8 @@ CHAINS = (1, 16, 128, 1024)
 POINTS = 3
 # A batch has to fill the device: a core is filled by far fewer patients than a GPU.
 BATCH = {"cpu": 1024, "cuda": 32_768}
+# Of `many`: the first is what it takes unless told.
+MANY = {"cpu": (32,), "cuda": (32, 512)}
 COHORT = "szcart01_synthetic"
 WORK = ("gradients", "crowd", "fits")
 
@@ -82,8 +85,8 @@ def crowd(folder: Path, n: int, platform: str) -> dict[str, Any]:
     return found
 
 
-def fits(folder: Path) -> dict[str, Any]:
-    """The Stein model fitted to the cohort's first cycle, both ways."""
+def fits(folder: Path, platform: str) -> dict[str, Any]:
+    """The Stein model fitted to the cohort's first cycle, every way."""
     from ckin.assay import qpcr
     from ckin.dataset import read_dataset
     from ckin.inference import fit
@@ -94,17 +97,23 @@ def fits(folder: Path) -> dict[str, Any]:
     whole = population(model, qpcr())
     first = read_dataset(dataset_path(COHORT)).first_cycles(1)
     data = first.between_days(model.described_from_d, 1e9, "what the model describes")
+    asked = {"map": ("map", None), "nuts": ("nuts", 4)}
+    asked |= {f"many_{n}": ("many", n) for n in MANY[platform]}
     found: dict[str, Any] = {}
-    for method in ("map", "nuts"):
+    for name, (method, chains) in asked.items():
         began = time.perf_counter()
-        result = fit(data, whole, method=method, seed=0)
+        result = fit(data, whole, method=method, chains=chains, seed=0)
         u = result.u.reshape(-1, result.u.shape[-1])
-        found[method] = {
+        found[name] = {
             "wall_s": since(began),
             "seconds": result.manifest["seconds"],
             "converged": result.verdict.converged,
+            "leapfrogs_per_chain": result.manifest["leapfrogs_per_chain"],
+            "draws": u.shape[0],
+            "ess_bulk": float(result.summary["ess_bulk"].min()),
+            "ess_tail": float(result.summary["ess_tail"].min()),
         }
-        np.savez(folder / f"{method}.npz", mean=u.mean(axis=0), sd=u.std(axis=0))
+        np.savez(folder / f"{name}.npz", mean=u.mean(axis=0), sd=u.std(axis=0))
     return found
 
 
@@ -129,7 +138,7 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
         elif work == "crowd":
             found[work] = crowd(folder, args.crowd, args.one)
         else:
-            found[work] = fits(folder)
+            found[work] = fits(folder, args.one)
     return found | {"peak_mb": peak_mb()}
 
 

@@ -21,17 +21,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
-from arviz_stats.ecdf_utils import compute_ecdf, ecdf_pit
 from numpyro.infer import Predictive
-from scipy import stats
 
 from ckin.analysis import described, names_between_commas
 from ckin.cohort import read_off, unread
 from ckin.dataset import Dataset, most_cycles
 from ckin.errors import InputError
 from ckin.inference import fit
-from ckin.inference.density import Density, make_density
+from ckin.inference.density import Density, make_density, own_priors
 from ckin.inference.identity import differences
 from ckin.inference.predict import sample_log_likelihoods
 from ckin.population import (
@@ -42,6 +39,7 @@ from ckin.population import (
     population_model,
 )
 from ckin.population.hyper import told_values
+from ckin.ranked import Calibration, judged
 from ckin.simulation import Watch, model_and_plan, until
 from ckin.writing import put_whole, writing
 
@@ -50,11 +48,6 @@ from ckin.writing import put_whole, writing
 # independent when a fit has an effective sample size of 400, as a converged one has.
 RANKED = 99
 LIKELIHOOD = "log_likelihood"
-
-# Chance that an ECDF of a right fit leaves its band anywhere, over all that is ranked.
-FALSE_ALARM = 0.05
-BAND_SIMULATIONS = 2000
-LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 DESIGN, RANKS, COVERAGE = "calibration.json", "ranks.csv", "coverage.csv"
 LABEL = "SYNTHETIC: cohorts drawn from the prior, no patient measured"
@@ -128,10 +121,15 @@ class _Cohort:
         data = pack(self.blank, self.population)
         self.which = data.which
         self.density: Density = make_density(self.population, data)
+        self.priors = own_priors(self.density)
         model_of = Predictive(population_model, num_samples=1)
         self.draw = jax.jit(
             lambda key: model_of(key, self.population, data, observed=False)
         )
+
+    def of_prior(self, values: Mapping[str, Any]) -> dict[str, float]:
+        """Share of the prior below a value, of each that has a prior to itself."""
+        return {name: float(p.cdf(values[name])) for name, p in self.priors.items()}
 
     def drawn(self, key) -> tuple[Dataset, dict[str, np.ndarray]]:
         """A cohort read off, and everything that it was drawn from."""
@@ -173,7 +171,8 @@ def replicate(told: Mapping[str, Any], number: int) -> dict[str, Any]:
             seed alone.
 
     Returns:
-        The ranks of the truth by name, among `of` draws, and how the fit went; JSON.
+        The ranks of the truth by name, among `of` draws, where in its `prior` it lies
+        (share below), and how the fit went; JSON.
         A cohort whose truth cannot be solved has `ranks` empty.
     """
     began = time.perf_counter()
@@ -186,6 +185,7 @@ def replicate(told: Mapping[str, Any], number: int) -> dict[str, Any]:
     record: dict[str, Any] = {
         "number": number,
         "truth": {name: float(values[name]) for name in cohort.density.names},
+        "prior": cohort.of_prior(values),
         "ranks": {},
         "of": RANKED,
     }
@@ -226,27 +226,6 @@ def replicate(told: Mapping[str, Any], number: int) -> dict[str, Any]:
         ),
         "seconds": round(time.perf_counter() - began, 1),
     }
-
-
-@dataclasses.dataclass(frozen=True)
-class Calibration:
-    """What came out.
-
-    Attributes:
-        ranks: one row a replicate and ranked number: number, parameter, rank, of.
-        coverage: one row a ranked number: how many of the replicates' intervals hold
-            the truth, and how far the ECDF of its ranks is from uniform.
-        replicates: what each replicate told.
-    """
-
-    ranks: pd.DataFrame
-    coverage: pd.DataFrame
-    replicates: tuple[Mapping[str, Any], ...]
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether every ECDF is inside its band."""
-        return bool(self.coverage["inside_band"].all())
 
 
 def calibrate(
@@ -320,74 +299,3 @@ def _claim(folder: Path, told: dict[str, Any], anew: bool) -> None:
 
 def _as_bytes(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=1) + "\n").encode()
-
-
-def judged(replicates: Sequence[Mapping[str, Any]]) -> Calibration:
-    """Ranks as coverage and ECDFs.
-
-    Args:
-        replicates: of `replicate`.
-    """
-    rows = [
-        {"number": r["number"], "parameter": name, "rank": rank, "of": r["of"]}
-        for r in replicates
-        for name, rank in r["ranks"].items()
-    ]
-    ranks = pd.DataFrame(rows, columns=["number", "parameter", "rank", "of"])
-    each = by_name(ranks)
-    coverage = [_covered(name, own, len(each)) for name, own in each.items()]
-    return Calibration(ranks, pd.DataFrame(coverage), tuple(replicates))
-
-
-def by_name(ranks: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows of each ranked number, in order."""
-    groups = ranks.groupby("parameter", sort=False)
-    return {str(name): own for name, own in groups}
-
-
-def uniforms(ranks: pd.DataFrame) -> np.ndarray:
-    """Ranks as numbers that are uniform on 0 to 1 if a fit is right.
-
-    A rank r of L draws is anywhere between r / (L + 1) and (r + 1) / (L + 1).
-    """
-    spread = np.random.default_rng(0).uniform(size=len(ranks))
-    return ((ranks["rank"] + spread) / (ranks["of"] + 1)).to_numpy()
-
-
-def ecdf(values: np.ndarray, names: int) -> tuple[np.ndarray, ...]:
-    """ECDF and simultaneous band (Säilynoja et al. 2022, Stat Comput 32:32).
-
-    Args:
-        values: uniform if a fit is right.
-        names: how many such ECDFs are looked at.
-
-    Returns:
-        Places, ECDF, lower and upper end of the band, each (values - 1,).
-    """
-    places, low, high = _band(len(values), 1.0 - FALSE_ALARM / names)
-    return places, compute_ecdf(values, places), low, high
-
-
-@functools.lru_cache
-def _band(n: int, inside: float) -> tuple[np.ndarray, ...]:
-    """Places and band of the ECDF of n uniform numbers, found by simulation."""
-    rng = np.random.default_rng(0)
-    any_ = rng.uniform(size=n)
-    places, _, low, high = ecdf_pit(any_, inside, BAND_SIMULATIONS, rng=rng)
-    return places, low, high
-
-
-def _covered(name: str, ranks: pd.DataFrame, names: int) -> dict[str, Any]:
-    values, n = uniforms(ranks), len(ranks)
-    row: dict[str, Any] = {"parameter": name, "replicates": n}
-    for level in LEVELS:
-        held = int((np.abs(values - 0.5) < 0.5 * level).sum())
-        row[f"in_{100 * level:.0f}_pct"] = 100.0 * held / n
-        if level == 0.9:
-            low, high = stats.binomtest(held, n).proportion_ci(0.95)
-            row |= {"in_90_low": 100.0 * low, "in_90_high": 100.0 * high}
-    row["mean_rank"] = values.mean()
-    places, found, low, high = ecdf(values, names)
-    row["inside_band"] = bool(((found >= low) & (found <= high)).all())
-    row["farthest"] = float(np.abs(found - places).max())
-    return row

@@ -4,8 +4,10 @@ Part of the command line: it parses, calls and prints.
 """
 
 import contextlib
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -97,15 +99,15 @@ def calibrate(
             draws=draws,
             seed=seed,
         )
-        with contextlib.ExitStack() as open_things:
-            run = None
-            if dask is not None:
-                from ckin.cluster import dask_runs
+        try:
+            with contextlib.ExitStack() as open_things:
+                run = None
+                if dask is not None:
+                    from ckin.cluster import dask_runs
 
-                address = "" if dask == "local" else dask
-                run = open_things.enter_context(dask_runs(address))
-            report = open_things.enter_context(progress())
-            try:
+                    address = "" if dask == "local" else dask
+                    run = open_things.enter_context(dask_runs(address))
+                report = open_things.enter_context(progress())
                 found = calibrate(
                     design,
                     out_dir,
@@ -114,13 +116,13 @@ def calibrate(
                     run=run,
                     report=report,
                 )
-            except KeyboardInterrupt:
-                err.print(
-                    f"interrupted; finished replicates are kept in {out_dir}: the same "
-                    "command (without --force) goes on",
-                    markup=False,
-                )
-                raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt:
+            err.print(
+                f"interrupted; finished replicates are kept in {out_dir}: the same "
+                "command (without --force) goes on",
+                markup=False,
+            )
+            raise typer.Exit(INTERRUPTED) from None
         lines = write_report(design, found, out_dir)
     out.print(LABEL, style="bold")
     out.print(_table(found.coverage))
@@ -132,9 +134,13 @@ def calibrate(
 
 def _table(coverage) -> Table:
     """Share of intervals that hold the truth, and the ECDF of its ranks."""
-    table = Table(title="Intervals that hold the truth, %", title_justify="left")
+    table = Table(
+        title="Intervals that hold the truth, %, and its mean rank (error)",
+        title_justify="left",
+    )
     table.add_column("parameter", no_wrap=True)
-    for name in ("n", "50%", "80%", "90% (95% interval)", "95%", "ranks"):
+    names = ("n", "50%", "80%", "90% (95% interval)", "95%", "mean rank", "ranks")
+    for name in names:
         table.add_column(name, justify="right")
     for row in coverage.to_dict("records"):
         table.add_row(
@@ -144,6 +150,13 @@ def _table(coverage) -> Table:
             f"{row['in_80_pct']:.0f}",
             f"{row['in_90_pct']:.0f} ({row['in_90_low']:.0f}-{row['in_90_high']:.0f})",
             f"{row['in_95_pct']:.0f}",
-            "inside" if row["inside_band"] else "OUTSIDE the band",
+            _mean_rank(row),
+            "inside" if row["inside_band"] else "OUTSIDE",
         )
     return table
+
+
+def _mean_rank(row: Mapping[str, Any]) -> str:
+    """Mean rank and its error, given where in the prior the truths lie if known."""
+    kind = "given_prior" if math.isfinite(row["given_prior"]) else "mean_rank"
+    return f"{row[kind]:.2f} ({row[f'{kind}_error']:.2f})"

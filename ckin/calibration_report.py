@@ -4,17 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ckin.calibration import (
-    FALSE_ALARM,
-    LABEL,
-    Calibration,
-    Design,
-    by_name,
-    ecdf,
-    uniforms,
-)
+from ckin.calibration import LABEL, Design
 from ckin.plot import save
 from ckin.plot.ranks import RankCurve, rank_ecdfs
+from ckin.ranked import FALSE_ALARM, Calibration, by_name, ecdf, uniforms
 
 
 FIGURE = "rank_ecdf.png"

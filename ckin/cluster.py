@@ -6,6 +6,9 @@ what is finished is kept whatever happens to the others.
 """
 
 import contextlib
+import logging
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from ckin.calibration import replicate
@@ -44,14 +47,15 @@ def dask_runs(
     with contextlib.ExitStack() as open_things:
         where = address
         if not address:
-            where = open_things.enter_context(
-                LocalCluster(
-                    n_workers=workers or usable_cores(),
-                    threads_per_worker=1,
-                    env=WORKER_ENVIRONMENT,
-                    dashboard_address=":0",
+            with _deaf_to_interrupts():
+                where = open_things.enter_context(
+                    LocalCluster(
+                        n_workers=workers or usable_cores(),
+                        threads_per_worker=1,
+                        env=WORKER_ENVIRONMENT,
+                        dashboard_address=":0",
+                    )
                 )
-            )
         try:
             client = open_things.enter_context(Client(where))
         except OSError as error:
@@ -66,4 +70,34 @@ def dask_runs(
             for future in as_completed(futures):
                 yield future.result()
 
-        yield run
+        try:
+            yield run
+        except KeyboardInterrupt:
+            # What is lost by it is known; Dask would tell it once a task and worker.
+            _quiet()
+            if not address:
+                client.run(_quiet)
+            raise
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Have processes that are started meanwhile ignore Ctrl-C.
+
+    It reaches every process of a terminal; whoever started them ends them.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _quiet() -> None:
+    """Have Dask in this process say nothing but what stops it."""
+    for name in ("distributed", *logging.root.manager.loggerDict):
+        if name.startswith("distributed"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,11 +1,17 @@
 """Laws of calibration: what ranks say of samplers that are right and of wrong ones."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 from typed import typed
 
 from ckin import calibration
@@ -14,15 +20,12 @@ from ckin.calibration import (
     RANKED,
     Design,
     as_json,
-    by_name,
     calibrate,
-    ecdf,
-    judged,
     replicate,
-    uniforms,
 )
 from ckin.calibration_report import write_report
 from ckin.errors import InputError
+from ckin.ranked import by_name, ecdf, judged, uniforms
 from ckin.simulation import Watch
 
 
@@ -43,18 +46,31 @@ def told(number: int, ranks: dict[str, int], converged: bool = True) -> dict:
     }
 
 
-def normal_ranks(n: int, *, shift: float = 0.0, width: float = 1.0) -> list[dict]:
-    """A normal mean with known answer, by a sampler that is off by so much."""
+def normal_ranks(
+    n: int,
+    *,
+    shift: float = 0.0,
+    width: float = 1.0,
+    noise: float = 1.0,
+    higher: float = 0.0,
+) -> list[dict]:
+    """A normal mean with known answer, by a sampler that is off by so much.
+
+    One reading of this noise; truths higher than their prior by so much.
+    """
     rng = np.random.default_rng(1)
     found = []
     for number in range(n):
-        ranks = {}
+        ranks, prior = {}, {}
         for name in ("a", "b"):
-            truth = rng.normal()
-            middle = (truth + rng.normal()) / 2.0
-            draws = middle + np.sqrt(0.5) * (width * rng.normal(size=RANKED) + shift)
+            truth = rng.normal() + higher
+            variance = noise**2 / (1.0 + noise**2)
+            middle = variance * (truth + noise * rng.normal()) / noise**2
+            sd = np.sqrt(variance)
+            draws = middle + sd * (width * rng.normal(size=RANKED) + shift)
             ranks[name] = int((draws < truth).sum())
-        found.append(told(number, ranks))
+            prior[name] = float(norm.cdf(truth))
+        found.append({**told(number, ranks), "prior": prior})
     return found
 
 
@@ -72,6 +88,27 @@ def test_a_sampler_that_is_right_is_calibrated():
 @pytest.mark.parametrize("wrong", [{"shift": 0.7}, {"width": 0.6}, {"width": 1.8}])
 def test_a_sampler_that_is_off_or_too_sure_or_too_unsure_is_found_out(wrong):
     assert not judged(normal_ranks(200, **wrong)).calibrated
+
+
+def test_the_luck_of_the_prior_is_taken_out_of_mean_ranks_and_an_error_is_not():
+    # Readings that tell next to nothing: ranks are places in the prior.
+    lucky = judged(normal_ranks(200, noise=5.0, higher=0.5))
+    for row in lucky.coverage.to_dict("records"):
+        assert row["mean_rank"] - 0.5 > 3.0 * row["mean_rank_error"]
+        # A tenth of the luck comes from the data, and 4 SDs.
+        assert abs(row["given_prior"] - 0.5) < 0.01 + 4.0 * row["given_prior_error"]
+        assert row["given_prior_error"] < 0.5 * row["mean_rank_error"]
+    wrong = judged(normal_ranks(200, noise=5.0, shift=0.3))
+    for row in wrong.coverage.to_dict("records"):
+        assert row["given_prior"] < 0.5 - 4.0 * row["given_prior_error"]
+
+
+def test_mean_ranks_stand_where_places_in_the_prior_are_not_told():
+    records = normal_ranks(50)
+    del records[3]["prior"]
+    found = judged(records).coverage
+    assert np.isnan(found["given_prior"].to_numpy()).all()
+    assert np.all(np.abs(found["mean_rank"].to_numpy() - 0.5) < 0.1)
 
 
 def test_the_band_holds_all_of_a_uniform_sample_as_often_as_it_says():
@@ -233,6 +270,34 @@ def test_a_cluster_gives_the_same_replicates(tmp_path):
         far = calibrate(design, tmp_path / "far", replicates=3, run=run)
     here = calibrate(design, tmp_path / "here", replicates=3)
     pd.testing.assert_frame_equal(far.ranks, here.ranks)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_cluster_of_this_machine_with_one_message(tmp_path):
+    asked = [sys.executable, "-c", "from ckin.cli import main; main()", "calibrate"]
+    asked += ["--model", DESIGN.model, "--protocol", DESIGN.protocol]
+    asked += ["--method", "map", "--dask", "local", "--out", str(tmp_path / "out")]
+    # A shell starts what it runs in the background deaf to the keyboard.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        asked,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    signal.signal(signal.SIGINT, before)
+    done = lambda: len(list((tmp_path / "out" / "replicates").glob("*.json")))
+    while not done() and process.poll() is None:
+        time.sleep(0.1)
+    # As the keyboard does: to the command and to all that it started.
+    os.killpg(process.pid, signal.SIGINT)
+    text, _ = process.communicate(timeout=600)
+    assert process.returncode == 130, text
+    *progress, last = text.strip().splitlines()
+    assert all("replicates" in line for line in progress), text
+    assert last.startswith("interrupted; finished replicates are kept in"), text
+    assert done() < 200
 
 
 def test_groups_keep_their_order():
