@@ -110,8 +110,8 @@ def fits(folder: Path, platform: str) -> dict[str, Any]:
             "converged": result.verdict.converged,
             "leapfrogs_per_chain": result.manifest["leapfrogs_per_chain"],
             "draws": u.shape[0],
-            "ess_bulk": float(result.summary["ess_bulk"].min()),
-            "ess_tail": float(result.summary["ess_tail"].min()),
+            "ess_bulk": float(np.nanmin(result.summary["ess_bulk"].to_numpy())),
+            "ess_tail": float(np.nanmin(result.summary["ess_tail"].to_numpy())),
         }
         np.savez(folder / f"{name}.npz", mean=u.mean(axis=0), sd=u.std(axis=0))
     return found

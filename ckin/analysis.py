@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ckin.assay import ASSAYS, ERRORS, AbstractError, Assay, Normal, RawCt
+from ckin.assay import (
+    ASSAYS,
+    ERRORS,
+    AbstractError,
+    Assay,
+    Normal,
+    RawCt,
+    laws_asked,
+    with_priors,
+)
 from ckin.ct import apart, write_wells
 from ckin.dataset import Dataset, write_dataset
 from ckin.dataset.records import counted
@@ -203,39 +212,6 @@ def _assay(text: str, model: AbstractModel, target: str) -> Assay:
     return Assay(name.lower(), quantity)
 
 
-def with_priors(assays: Sequence[Assay], sigmas: Sequence[str]) -> list[Assay]:
-    """The assays with these priors of their errors (`Analysis.sigmas`).
-
-    Raises:
-        InputError: a text that is no prior of one of the assays.
-    """
-    known: dict[str, tuple[int, str]] = {}
-    for place, assay in enumerate(assays):
-        own = "additive" if assay.error.sigma_unit == "" else "sigma"
-        known[assay.name] = (place, own)
-        if assay.error.has_additive:
-            known[f"add_{assay.name}"] = (place, "additive")
-    changed = list(assays)
-    for text in sigmas:
-        name, _, rest = text.partition("=")
-        median, colon, sd_log = rest.partition(":")
-        try:
-            numbers = [float(median), *([float(sd_log)] if colon else [])]
-        except ValueError:
-            numbers = []
-        good = numbers and all(0 < number < np.inf for number in numbers)
-        if name not in known or not good:
-            raise InputError(
-                f"--sigma {text}: expected NAME=MEDIAN or NAME=MEDIAN:SD_LOG, numbers "
-                f"above 0, with NAME one of {', '.join(known)}"
-            )
-        place, field = known[name]
-        names = (f"{field}_median", f"{field}_sd_log")
-        told = dict(zip(names, numbers, strict=False))
-        changed[place] = dataclasses.replace(changed[place], **told)
-    return changed
-
-
 def _laws(
     analysis: Analysis, model: AbstractModel, names: Sequence[str]
 ) -> dict[str, AbstractError]:
@@ -249,22 +225,7 @@ def _laws(
             )
         if name in names:
             laws[name] = ERRORS[law]
-    # What is said of one assay goes before what is said of all.
-    for text in sorted(analysis.errors, key=lambda text: "=" in text):
-        name, equals, law = text.rpartition("=")
-        if law not in ERRORS:
-            raise InputError(
-                f"--error {text}: {did_you_mean(law, ERRORS)}choose {', '.join(ERRORS)}"
-            )
-        if equals and name not in names:
-            raise InputError(
-                f"--error {text}: {name} is not fitted; fitted are "
-                f"{', '.join(names)} (--assay)"
-            )
-        if not equals:
-            laws |= dict.fromkeys(names, ERRORS[law])
-        laws[name] = ERRORS[law]
-    return laws
+    return laws | laws_asked(analysis.errors, names, "fitted")
 
 
 def _usual_law(name: str, dataset: Dataset) -> AbstractError:

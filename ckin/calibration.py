@@ -155,11 +155,17 @@ def as_json(design: Design) -> dict[str, Any]:
 
 
 def _design(told: Mapping[str, Any]) -> Design:
-    watch = told["watch"] | {"assays": tuple(told["watch"]["assays"])}
-    lists = {
-        name: tuple(told[name]) for name in ("estimate", "vary", "correlate", "iov")
-    }
-    return Design(**{**told, **lists, "watch": Watch(**watch)})
+    watch = Watch(**_with_tuples(told["watch"]))
+    return Design(**_with_tuples(told) | {"watch": watch})
+
+
+def _with_tuples(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What JSON gave back as lists, as it was."""
+    whole: dict[str, Any] = dict(told)
+    for name, value in told.items():
+        if isinstance(value, list):
+            whole[name] = tuple(value)
+    return whole
 
 
 def replicate(told: Mapping[str, Any], number: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from rich.table import Table
 from ckin.errors import InputError
 from ckin.options import (
     Correlate,
+    Error,
     Estimate,
     Eta,
     Horizon,
@@ -22,6 +23,7 @@ from ckin.options import (
     Model,
     Protocol,
     Set,
+    Sigma,
     Vary,
     WatchedAssay,
     WatchedExamined,
@@ -53,6 +55,8 @@ def calibrate(
     assay: WatchedAssay = [],
     limit: WatchedLimit = [],
     examined: WatchedExamined = [],
+    error: Error = [],
+    sigma: Sigma = [],
     estimate: Estimate = [],
     vary: Vary = [],
     correlate: Correlate = [],
@@ -85,7 +89,7 @@ def calibrate(
             model=model,
             protocol=protocol,
             patients=patients,
-            watch=watched(assay, limit, examined),
+            watch=watched(assay, limit, examined, error, sigma),
             horizon_d=horizon,
             estimate=tuple(estimate),
             vary=tuple(vary),

@@ -27,6 +27,7 @@ from ckin import (
 from ckin.fit_table import print_fit
 from ckin.options import (
     Data,
+    Error,
     Horizon,
     Limit,
     Map,
@@ -34,6 +35,7 @@ from ckin.options import (
     Product,
     Protocol,
     Set,
+    Sigma,
     Unit,
     WatchedAssay,
     WatchedExamined,
@@ -180,6 +182,8 @@ def simulate(
     assay: WatchedAssay = [],
     limit: WatchedLimit = [],
     examined: WatchedExamined = [],
+    error: Error = [],
+    sigma: Sigma = [],
 ) -> None:
     """Simulate virtual patients under a protocol, as a data file."""
     from ckin.simulation import simulate_to_file, simulate_to_netcdf
@@ -195,7 +199,7 @@ def simulate(
             seed=seed,
             values=values_of(set),
             horizon_d=horizon,
-            watch=watched(assay, limit, examined),
+            watch=watched(assay, limit, examined, error, sigma),
             report=report,
         )
     say_synthetic(True)

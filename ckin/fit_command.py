@@ -15,6 +15,7 @@ from ckin.options import (
     Correlate,
     Data,
     Draws,
+    Error,
     Estimate,
     Eta,
     Iov,
@@ -23,6 +24,7 @@ from ckin.options import (
     Model,
     Product,
     Set,
+    Sigma,
     Unit,
     Vary,
     Warmup,
@@ -72,21 +74,8 @@ def fit(
     target: Annotated[
         str, typer.Option(help="What the qPCR amplifies: car, or backbone (FTC too).")
     ] = "car",
-    error: Annotated[
-        list[str],
-        typer.Option(
-            help="LAW or ASSAY=LAW: normal or student_t, of the log; additive, "
-            "proportional or combined, of the reading; counts or partitions, of what "
-            "was EXAMINED. Repeatable."
-        ),
-    ] = [],
-    sigma: Annotated[
-        list[str],
-        typer.Option(
-            help="ASSAY=MEDIAN[:SD_LOG]: prior of an error's size; add_ASSAY=... of "
-            "the additive part of a combined one. Repeatable."
-        ),
-    ] = [],
+    error: Error = [],
+    sigma: Sigma = [],
     estimate: Estimate = [],
     vary: Vary = [],
     covariate: Annotated[

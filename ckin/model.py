@@ -19,8 +19,11 @@ A what-if is a new object: `dataclasses.replace(model, rate=0.5)`.
 
 import abc
 import dataclasses
+import hashlib
+import inspect
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -351,3 +354,22 @@ def name_of(model: AbstractModel | type[AbstractModel]) -> str:
     """Name of a model: that of the file it was written in."""
     cls = model if isinstance(model, type) else type(model)
     return cls.__module__.rpartition(".")[2].removeprefix("ckin_user_")
+
+
+def files_of(model: AbstractModel | type[AbstractModel]) -> tuple[Path, ...]:
+    """The file a model was written in, then those of the models it extends."""
+    cls = model if isinstance(model, type) else type(model)
+    written = [
+        one
+        for one in cls.__mro__
+        if issubclass(one, AbstractModel) and one is not AbstractModel
+    ]
+    return tuple(dict.fromkeys(Path(inspect.getfile(one)) for one in written))
+
+
+def sha256_of(model: AbstractModel | type[AbstractModel]) -> str:
+    """Hash of the bytes of a model's files."""
+    whole = hashlib.sha256()
+    for file in files_of(model):
+        whole.update(file.read_bytes())
+    return whole.hexdigest()

@@ -80,6 +80,21 @@ WatchedExamined = Annotated[
         "readings are then counts."
     ),
 ]
+Error = Annotated[
+    list[str],
+    typer.Option(
+        help="LAW or ASSAY=LAW: normal or student_t, of the log; additive, "
+        "proportional or combined, of the reading; counts or partitions, of what was "
+        "EXAMINED. Repeatable."
+    ),
+]
+Sigma = Annotated[
+    list[str],
+    typer.Option(
+        help="ASSAY=MEDIAN[:SD_LOG]: size of an error, in a fit its prior; "
+        "add_ASSAY=... of the additive part of a combined one. Repeatable."
+    ),
+]
 Chains = Annotated[int | None, typer.Option(min=1, help="4 unless told, 32 of many.")]
 Warmup = Annotated[
     int | None, typer.Option(min=1, help="500 unless told, 100 of many.")
@@ -117,7 +132,13 @@ def read(
     return read_dataset(dataset_path(data), columns)
 
 
-def watched(assay: list[str], limit: list[str], examined: list[str]):
+def watched(
+    assay: list[str],
+    limit: list[str],
+    examined: list[str],
+    error: list[str],
+    sigma: list[str],
+):
     """What virtual samples are read by, of a command's options."""
     from ckin.simulation import Watch
 
@@ -125,6 +146,8 @@ def watched(assay: list[str], limit: list[str], examined: list[str]):
         tuple(assay) or ("qpcr",),
         numbers_of(limit, "--limit"),
         numbers_of(examined, "--examined"),
+        tuple(error),
+        tuple(sigma),
     )
 
 

@@ -6,7 +6,6 @@ refused: draws of one model solved through another are nobody's.
 """
 
 import dataclasses
-import inspect
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +30,7 @@ from ckin.ct import read_wells, with_wells
 from ckin.dataset import Dataset, read_dataset
 from ckin.errors import InputError
 from ckin.inference.density import Density, make_density
-from ckin.inference.results import sha256_of
+from ckin.model import files_of, sha256_of
 from ckin.population import Packed, Population, pack, refined
 from ckin.population.hyper import correlation_names
 
@@ -232,10 +231,10 @@ def _held(folder: Path) -> _Held:
     if (folder / WELLS_FILE).is_file():
         given = with_wells(given, read_wells(folder / WELLS_FILE))
     population = build_population(analysis, given)
-    model_file = Path(inspect.getfile(type(population.model)))
-    if sha256_of(model_file) != manifest["model_sha256"]:
+    if sha256_of(population.model) != manifest["model_sha256"]:
+        files = " or ".join(file.name for file in files_of(population.model))
         raise InputError(
-            f"{folder}: the model file {model_file.name} has changed since the fit; "
+            f"{folder}: the model file {files} has changed since the fit; "
             "fit again, or put the file back as it was"
         )
     dataset = described(given, population, analysis.from_day)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ckin._types import Array, Float
-from ckin.assay import ASSAYS, Assay, Counts
+from ckin.assay import ASSAYS, Assay, Counts, laws_asked, with_priors
 from ckin.cohort import simulate, virtual_patients, with_samples
 from ckin.crowd import CHECKED, simulate_crowd
 from ckin.dataset import Patient, check_format, disposition, write_dataset
@@ -54,19 +54,27 @@ class Watch:
         limits: detection limits of all samples, in the unit of the assay. Without one
             qPCR has limits as laboratories have them (`virtual_patients`), others none.
         examined: what is examined of each sample, by assay, in what the assay counts
-            per (µg DNA, µL, ABL1 copies): its readings are then counts.
+            per (µg DNA, µL, ABL1 copies): its readings are then counts, unless
+            `errors` say otherwise.
+        errors: error laws, as LAW or ASSAY=LAW.
+        sigmas: sizes of errors (of what is fitted: medians of their priors), as
+            ASSAY=MEDIAN or ASSAY=MEDIAN:SD_LOG; add_ASSAY for the additive part of a
+            combined one.
     """
 
     assays: tuple[str, ...] = ("qpcr",)
     limits: Mapping[str, float] = dataclasses.field(default_factory=dict)
     examined: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    errors: tuple[str, ...] = ()
+    sigmas: tuple[str, ...] = ()
 
     def laws(self) -> tuple[Assay, ...]:
         """The assays, with their error laws.
 
         Raises:
             InputError: an assay that does not exist, a limit or an amount of one that
-                is not watched or that is not above 0.
+                is not watched or that is not above 0, an error law that does not
+                exist, whose size is not told, or that nothing is examined for.
         """
         unknown = [name for name in self.assays if name not in ASSAYS]
         if unknown:
@@ -80,11 +88,27 @@ class Watch:
                     )
                 if not 0 < value < float("inf"):
                     raise InputError(f"--{option} {name}={value:g}: expected above 0")
-        each = [ASSAYS[name]() for name in self.assays]
-        return tuple(
-            assay.with_error(Counts()) if assay.name in self.examined else assay
-            for assay in each
-        )
+        asked = laws_asked(self.errors, self.assays, "simulated")
+        laws = dict.fromkeys(self.examined, Counts()) | asked
+        usual = [ASSAYS[name]() for name in self.assays]
+        each = [assay.with_error(laws.get(assay.name, assay.error)) for assay in usual]
+        for assay in each:
+            self._examined_for(assay)
+        return tuple(_of_told_size(a) for a in with_priors(each, self.sigmas))
+
+    def _examined_for(self, assay: Assay) -> None:
+        told = {"EXAMINED"} if assay.name in self.examined else set()
+        lacking = sorted(set(assay.error.needs) - told)
+        if lacking == ["EXAMINED"]:
+            raise InputError(
+                f"--error {assay.name}={assay.error.name}: say how much is examined of "
+                f"each sample: --examined {assay.name}=AMOUNT"
+            )
+        if lacking:
+            raise InputError(
+                f"--error {assay.name}={assay.error.name}: cannot be simulated, for it "
+                f"needs {' and '.join(lacking)} of each sample"
+            )
 
     def patients(self, key: Array, plan: Protocol, n: int) -> tuple[Patient, ...]:
         """Virtual patients with samples of every assay on planned days, unread."""
@@ -248,13 +272,27 @@ def _told(model: AbstractModel, plan: Protocol) -> list[str]:
     return lines
 
 
+def _of_told_size(assay: Assay) -> Assay:
+    """The assay, if the size of an error in its own unit is told."""
+    law = assay.error
+    in_its_unit = law.sigma_unit == "" or law.has_additive
+    if in_its_unit and assay.additive_median is None:
+        name = f"add_{assay.name}" if law.has_additive else assay.name
+        raise InputError(
+            f"--error {assay.name}={law.name}: its size is in the unit of the assay, "
+            f"and there is no usual one; say it: --sigma {name}=SIZE"
+        )
+    return assay
+
+
 def _one_exact(watch: Watch) -> Assay:
     """The assay of readings without error."""
     first, *others = watch.laws()
-    if others or watch.limits or watch.examined:
+    if others or watch != Watch(watch.assays):
         raise InputError(
             "--out FILE.nc holds readings of one assay without error: leave out "
-            "--limit and --examined, and write a file for each --assay"
+            "--limit, --examined, --error and --sigma, and write a file for each "
+            "--assay"
         )
     return first
 

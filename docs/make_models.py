@@ -7,7 +7,6 @@ Run it after a change of a model; a test holds the pages to the files.
 
 from pathlib import Path
 
-from ckin import runtime
 from ckin.card import card, model_listing
 from ckin.card_forms import as_markdown
 from ckin.library import list_models
@@ -46,7 +45,6 @@ def index() -> str:
 
 def main() -> None:
     """Write all of it."""
-    runtime.prepare()
     FOLDER.mkdir(exist_ok=True)
     for name in list_models():
         draw_typical_course(name, FOLDER / f"{name}.png")

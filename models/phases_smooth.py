@@ -32,6 +32,7 @@ What it is for: ln C has a continuous slope in Tmax, also across the time of a s
 with a switch that slope jumps by ρ + α there, and a likelihood has a kink.
 """
 
+import abc
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
@@ -83,8 +84,8 @@ class Copies(NamedTuple):
     persisting: Scalar = state("copies/ug", "cells that persist", log=True)
 
 
-class PhasesSmooth(AbstractModel):
-    """Empirical phases of a single course with gates instead of switches."""
+class AbstractGatedPhases(AbstractModel):
+    """Phases with gates instead of switches, times what the level does by itself."""
 
     fold_expansion: Scalar = parameter(
         3900.0,
@@ -180,22 +181,6 @@ class PhasesSmooth(AbstractModel):
     one_course: ClassVar = True
     # Of the default form, for the reason in phases_stein2019.
     described_from_d: ClassVar = 3.0
-    reference: ClassVar = (
-        "ckin; the phases are those of Stein AM et al. CPT Pharmacometrics Syst "
-        "Pharmacol 2019;8:285-295, doi:10.1002/psp4.12388, and Ogasawara K et al. Clin "
-        "Pharmacokinet 2021, doi:10.1007/s40262-021-01039-5. A sigmoid in place of the "
-        "switch was proposed by Li Y, Cheng Y 2026 (preprint, "
-        "doi:10.64898/2026.03.01.708827; abstract only, its equations were not read)"
-    )
-    caution: ClassVar = (
-        "Values were estimated with switches; here Cmax is above the peak, see the "
-        "model's file for by how much. Samples of the first 3 days are left out of a "
-        "fit, as for phases_stein2019; with onset=lag --from-day 0 keeps them, and "
-        "lag_share has to be named to be estimated. The defaults are tisagenlecleucel "
-        "in both forms; for liso-cel set fold_expansion=250, tmax=9.29, alpha=0.139, "
-        "beta=0.00197. The steepness is assumed, and qPCR once in some days cannot "
-        "estimate it."
-    )
     derived_units: ClassVar = {
         "doubling_time_d": "day",
         "contraction_half_life_d": "day",
@@ -204,6 +189,10 @@ class PhasesSmooth(AbstractModel):
         "peak_over_cmax": "1",
         "peak_after_tmax_d": "day",
     }
+
+    @abc.abstractmethod
+    def wandered(self, t: Array) -> tuple[Array, Array]:
+        """What is added to the logarithm of the level by day `t`, and its slope."""
 
     def _growth(self, start: Array) -> Array:
         """The rate ρ if growth begins at `start`."""
@@ -224,7 +213,9 @@ class PhasesSmooth(AbstractModel):
         opened, _, start = self.onset(self, t)
         closed, _ = _gate(t - self.tmax, self.steepness)
         growth = self._growth(start) * (opened - closed)
-        fast, slow = growth - self.alpha * closed, growth - self.beta * closed
+        _, drift = self.wandered(t)
+        fast = growth - self.alpha * closed + drift
+        slow = growth - self.beta * closed + drift
         return Copies(
             contracting=jnp.where(t < 0, 0.0, fast) * y.contracting,
             persisting=jnp.where(t < 0, 0.0, slow) * y.persisting,
@@ -236,6 +227,7 @@ class PhasesSmooth(AbstractModel):
         _, grown, start = self.onset(self, t)
         _, gone = _gate(t - self.tmax, self.steepness)
         rise = self._growth(start) * (grown - gone - (self.tmax - start))
+        rise += self.wandered(t)[0]
         share = self.memory_fraction
         return Copies(
             contracting=self.cmax * (1.0 - share) * jnp.exp(rise - self.alpha * gone),
@@ -262,3 +254,28 @@ class PhasesSmooth(AbstractModel):
             "peak_over_cmax": jnp.exp(-entropy / self.steepness),
             "peak_after_tmax_d": jnp.log(rho / alpha) / self.steepness,
         }
+
+
+class PhasesSmooth(AbstractGatedPhases):
+    """Empirical phases of a single course with gates instead of switches."""
+
+    reference: ClassVar = (
+        "ckin; the phases are those of Stein AM et al. CPT Pharmacometrics Syst "
+        "Pharmacol 2019;8:285-295, doi:10.1002/psp4.12388, and Ogasawara K et al. Clin "
+        "Pharmacokinet 2021, doi:10.1007/s40262-021-01039-5. A sigmoid in place of the "
+        "switch was proposed by Li Y, Cheng Y 2026 (preprint, "
+        "doi:10.64898/2026.03.01.708827; abstract only, its equations were not read)"
+    )
+    caution: ClassVar = (
+        "Values were estimated with switches; here Cmax is above the peak, see the "
+        "model's file for by how much. Samples of the first 3 days are left out of a "
+        "fit, as for phases_stein2019; with onset=lag --from-day 0 keeps them, and "
+        "lag_share has to be named to be estimated. The defaults are tisagenlecleucel "
+        "in both forms; for liso-cel set fold_expansion=250, tmax=9.29, alpha=0.139, "
+        "beta=0.00197. The steepness is assumed, and qPCR once in some days cannot "
+        "estimate it."
+    )
+
+    def wandered(self, t: Array) -> tuple[Array, Array]:
+        """Nothing."""
+        return jnp.zeros_like(t), jnp.zeros_like(t)

@@ -173,7 +173,9 @@ def test_a_design_survives_json():
     design = Design(
         "phases_stein2019",
         "szcart01-cart1",
-        watch=Watch(("qpcr",), {"qpcr": 25.0}),
+        watch=Watch(
+            ("qpcr",), {"qpcr": 25.0}, errors=("student_t",), sigmas=("qpcr=0.3",)
+        ),
         vary=("cmax",),
         correlate=("cmax,tmax",),
         eta="student_t",

@@ -1,4 +1,8 @@
+import hashlib
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +19,7 @@ from ckin.library import (
     load_protocols,
     protocols,
 )
-from ckin.model import AbstractModel, name_of, parameters
+from ckin.model import AbstractModel, name_of, parameters, sha256_of
 
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -200,3 +204,35 @@ def test_an_installed_package_finds_its_own_data(
     monkeypatch.setattr(library, "__file__", str(package / "library.py"))
     assert list_datasets() == ("trial",)
     assert len(read_dataset(dataset_path("trial")).patients) == 1
+
+
+def test_the_hash_of_a_model_is_of_all_files_that_it_was_written_in(tmp_path: Path):
+    def of(base: str, own: str) -> str:
+        for name, text in (("base", base), ("own", own)):
+            (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+        # In a process of its own: a file is run once in each.
+        told = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "from ckin.library import load_model; from ckin.model import sha256_of;"
+                "print(sha256_of(load_model('own.py')))",
+            ],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return told.stdout.strip()
+
+    extends = "from base import Mine\n\n\nclass Own(Mine):\n    pass\n"
+    found = of(MINE, extends)
+    assert found == of(MINE, extends)
+    assert found != of(MINE + "# another\n", extends)
+    assert found != of(MINE, extends + "# another\n")
+
+
+def test_the_hash_of_a_model_in_one_file_is_of_that_file(mine: Path):
+    found = sha256_of(load_model(mine))
+    assert found == hashlib.sha256(mine.read_bytes()).hexdigest()

@@ -1,5 +1,7 @@
 """What a laboratory sees of a trajectory: assays, their errors and limits."""
 
+from ckin.assay.asked import laws_asked as laws_asked
+from ckin.assay.asked import with_priors as with_priors
 from ckin.assay.assays import ASSAYS as ASSAYS
 from ckin.assay.assays import ERRORS as ERRORS
 from ckin.assay.assays import SIGMA_MEDIAN as SIGMA_MEDIAN

@@ -4,11 +4,13 @@ Chains advance together, one `vmap` lane each, shared out over the devices (GPUs
 many CPU devices as JAX was told to make: `jax_num_cpu_devices`). All state is explicit.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 from blackjax.adaptation.step_size import (
@@ -94,12 +96,7 @@ def advance(
     """
     n_chains, dimensions = chains[0].position.shape
 
-    # Traced once: a sampler asks for it in four places.
-    @partial(jax.jit, inline=True)
-    def log_density(position):
-        return geometry.log_density(density, position)
-
-    one = moved(kernel, log_density, dimensions)
+    one = moved(kernel, _with_its_slope(density, geometry, dimensions), dimensions)
 
     def transition(carry, key):
         states, averaging = carry
@@ -141,6 +138,30 @@ def advance(
     )
     chains, seen = shared_out(chains, jax.random.split(key, CHUNK))
     return chains, *jax.tree.map(lambda rows: jnp.swapaxes(rows, 0, 1), seen)
+
+
+def _with_its_slope(
+    density: Density, geometry: Geometry, dimensions: int
+) -> Callable[[Array], Array]:
+    """The log density of a position, whose gradient is known without a trace.
+
+    Value and gradient are traced here, once: a sampler asks for them in four places.
+    And before the chains are shared out: a loop of equinox (every diffrax solve) that
+    is differentiated inside `shard_map` takes its own arguments for others, for they
+    lie elsewhere (equinox 0.13.8).
+    """
+    traced = jax.make_jaxpr(jax.value_and_grad(partial(geometry.log_density, density)))
+    both = jax.extend.core.jaxpr_as_fun(traced(jnp.zeros(dimensions)))
+
+    @jax.custom_vjp
+    def log_density(position):
+        return both(position)[0]
+
+    log_density.defvjp(
+        lambda position: tuple(both(position)),
+        lambda slope, cotangent: (cotangent * slope,),
+    )
+    return log_density
 
 
 def devices_for(chains: int) -> int:

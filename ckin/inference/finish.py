@@ -1,10 +1,8 @@
 """From draws to a fit: the referee, summaries, verdict and manifest."""
 
-import inspect
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -29,14 +27,13 @@ from ckin.inference.referee import Referee, referee
 from ckin.inference.results import (
     Fit,
     environment,
-    sha256_of,
     summarise,
     summarise_individuals,
     summarise_refereed,
     the_fields_way,
     to_datatree,
 )
-from ckin.model import name_of
+from ckin.model import name_of, sha256_of
 
 
 def finish(
@@ -158,7 +155,7 @@ def _described(density: Density) -> dict[str, object]:
     population, data = density.population, density.data
     return {
         "model": name_of(population.model),
-        "model_sha256": sha256_of(Path(inspect.getfile(type(population.model)))),
+        "model_sha256": sha256_of(population.model),
         "estimated": list(population.estimate),
         "varying": list(population.vary),
         "varying_between_cycles": list(population.iov),

@@ -5,7 +5,6 @@ Written into a checkpoint and held against the fit that wants to go on with it.
 
 import dataclasses
 import hashlib
-import inspect
 import json
 import math
 import platform
@@ -20,7 +19,7 @@ import numpyro.distributions as dist
 
 from ckin.dataset import Dataset
 from ckin.inference.density import Density
-from ckin.model import name_of
+from ckin.model import name_of, sha256_of
 
 
 # Libraries whose version may change a draw.
@@ -57,7 +56,7 @@ def identity(
         "data_sha256": dataset.sha256,
         "data_as_read": data,
         "model": name_of(density.population.model),
-        "model_sha256": sha256(Path(inspect.getfile(model)).read_bytes()),
+        "model_sha256": sha256_of(model),
         "population": description(density.population),
         "solver": description(density.solver),
         "settings": description(dict(settings)),

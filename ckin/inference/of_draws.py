@@ -27,8 +27,8 @@ def derived_draws(density: Density, u: np.ndarray) -> dict[str, np.ndarray]:
     """What follows from the draws: ω as CV%, and the typical patient's numbers.
 
     The CV of a log-normal parameter is √(exp ω² - 1); a fraction is close to
-    log-normal when it is small, and is given so too. Of a normal one it is ω over the
-    typical value. The exponential of a t has no CV: heavy-tailed patients have none. Of
+    log-normal when it is small, and is given so too. A normal one, which may be of
+    either sign, has none, nor has the exponential of a t: heavy-tailed patients. Of
     screened covariates it says how far each is from being shrunken to nothing.
     """
     return _of_draws(eqx.Partial(derived_from, density), u)
@@ -58,12 +58,11 @@ def derived_from(density: Density, u: Array) -> dict[str, Array]:
     typical = {name: values[name] for name in population.estimate}
     derived = dict(population.model.with_values(**typical).derived())
     for name, parameter in population.spread_names.items():
+        heavy = population.n_heavy and name in population.vary
+        if heavy or population.info[parameter].scale == "identity":
+            continue
         omega = values[f"omega_{name}"]
-        share = jnp.sqrt(jnp.expm1(omega**2))
-        if population.info[parameter].scale == "identity":
-            share = omega / jnp.abs(values[parameter])
-        if not (population.n_heavy and name in population.vary):
-            derived[f"cv_pct_{name}"] = 100.0 * share
+        derived[f"cv_pct_{name}"] = 100.0 * jnp.sqrt(jnp.expm1(omega**2))
     if population.screen:
         derived |= kept(population, density.sites(u), density.data.n_patients)
     return derived

@@ -1,7 +1,6 @@
 """A fit as people use it: posterior, summary, individuals, manifest, a folder."""
 
 import dataclasses
-import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -321,7 +320,8 @@ def units_of(density: Density) -> dict[str, str]:
         if population.n_heavy and name in population.vary:
             what = f"scale of t{HEAVY_DF}"
         units[f"omega_{name}"] = f"{what} of {scale}" if scale != "identity" else what
-        units[f"cv_pct_{name}"] = "%"
+        if scale != "identity":
+            units[f"cv_pct_{name}"] = "%"
     for block in population.blocks:
         units |= dict.fromkeys(correlation_names(block), "1")
     for effect in population.covariates:
@@ -377,8 +377,3 @@ def environment() -> dict[str, object]:
         "device": jax.devices()[0].platform,
         "float64": bool(jax.config.read("jax_enable_x64")),
     }
-
-
-def sha256_of(path: Path) -> str:
-    """Hash of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,7 +1,9 @@
 """`ckin simulate --assay`: the same patients by several assays, as counts or not."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 from typed import typed
 
 from ckin.dataset import read_dataset
@@ -66,6 +68,13 @@ def test_another_assay_changes_nothing_of_the_first(watched):
         (("--limit", "flow=1"), "flow is not simulated; simulated are qpcr"),
         (("--limit", "qpcr=0"), "--limit qpcr=0: expected above 0"),
         (("--examined", "qpcr"), "--examined qpcr: expected NAME=VALUE"),
+        (("--error", "studnt"), "--error studnt: did you mean student_t?"),
+        (("--error", "flow=normal"), "flow is not simulated; simulated are qpcr"),
+        (("--error", "counts"), "is examined of each sample: --examined qpcr=AMOUNT"),
+        (("--error", "partitions"), "it needs EXAMINED and PARTITIONS of each sample"),
+        (("--error", "additive"), "say it: --sigma qpcr=SIZE"),
+        (("--error", "combined"), "say it: --sigma add_qpcr=SIZE"),
+        (("--sigma", "flow=1"), "--sigma flow=1: expected NAME=MEDIAN"),
     ],
 )
 def test_what_cannot_be_read_ends_with_code_2(tmp_path, options, told):
@@ -74,11 +83,47 @@ def test_what_cannot_be_read_ends_with_code_2(tmp_path, options, told):
     assert told in " ".join(made.output.split())
 
 
+def strayed(tmp_path, *options) -> np.ndarray:
+    """DV over IPRED of what is above its limit."""
+    file = tmp_path / "strayed.csv"
+    model = ("--model", "phases_stein2019", "--protocol", "szcart01-cart1")
+    asked = ("--n", 60, "--limit", "qpcr=1e-3", "--out", file)
+    made = typed("simulate", *model, *asked, *options)
+    assert made.exit_code == 0, made.output
+    table = pd.read_csv(file, comment="#")
+    read = (table["EVID"] == 0) & (table["CENS"] == 0)
+    dv, ipred = (table.loc[read, name].to_numpy(float) for name in ("DV", "IPRED"))
+    return dv / ipred
+
+
+@pytest.mark.parametrize(
+    ("options", "law"),
+    [
+        ((), stats.norm(scale=0.5)),
+        (("--sigma", "qpcr=0.2"), stats.norm(scale=0.2)),
+        (("--error", "student_t", "--sigma", "qpcr=0.3"), stats.t(4, scale=0.3)),
+    ],
+)
+def test_readings_stray_by_the_law_that_was_asked_for(tmp_path, options, law):
+    found = np.log(strayed(tmp_path, *options))
+    assert found.size > 800
+    # One chance in a thousand for a right law, at this seed or another.
+    assert stats.kstest(found, law.cdf).pvalue > 1e-3
+    assert stats.kstest(found, stats.norm(scale=0.4).cdf).pvalue < 1e-3
+
+
+def test_a_proportional_error_is_of_the_reading_and_not_of_its_logarithm(tmp_path):
+    told = ("--error", "proportional", "--sigma", "qpcr=0.1")
+    found = strayed(tmp_path, *told) - 1.0
+    assert stats.kstest(found, stats.norm(scale=0.1).cdf).pvalue > 1e-3
+
+
 def test_a_stream_has_one_assay_without_error(tmp_path):
-    two = ("--assay", "qpcr", "--assay", "flow", "--out", tmp_path / "x.nc")
-    made = typed(*WANTED, "--n", 1, *two)
-    assert made.exit_code == 2
-    assert "one assay without error" in " ".join(made.output.split())
+    to = ("--n", 1, "--out", tmp_path / "x.nc")
+    for more in (("--assay", "qpcr", "--assay", "flow"), ("--error", "student_t")):
+        made = typed(*WANTED, *to, *more)
+        assert made.exit_code == 2
+        assert "one assay without error" in " ".join(made.output.split())
 
 
 def test_a_well_is_read_with_the_error_of_a_well_and_the_dose_of_a_patient_is_told(

@@ -1,16 +1,19 @@
 """Laws of the sampler: the posterior it finds, seeds, and going on."""
 
 import dataclasses
+from functools import partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from toys import QPCR, Line, made
 
 from ckin.inference import engines
-from ckin.inference.chains import CHUNK
+from ckin.inference.chains import CHUNK, advance
 from ckin.inference.checkpoint import open_checkpoint
 from ckin.inference.convergence import diagnostics
 from ckin.inference.engines import SAMPLERS, TARGETS, by_sampling
@@ -23,6 +26,7 @@ from ckin.inference.nuts import (
     start_chains,
     warm_up,
 )
+from ckin.population import population
 
 
 CHAINS, WARMUP, DRAWS = 2, 150, 300
@@ -308,3 +312,46 @@ def test_draws_that_diverge_are_made_anew_with_smaller_steps(
 
 def open_memory(folder, draws):
     return open_checkpoint(folder, {}, draws=draws, resume=True)
+
+
+class Bent(Line):
+    """The line again, but solved adaptively: for a switch that changes nothing."""
+
+    def closed_form(self, time_d):
+        return None
+
+    def switch_times(self):
+        return (jnp.asarray(5.0),)
+
+
+@pytest.fixture(scope="module")
+def bent(line):
+    """The posterior of `line`, by a model that is on no grid and no formula."""
+    whole = population(made(Bent), QPCR)
+    assert not whole.on_grid
+    return eqx.tree_at(lambda density: density.population, line, whole)
+
+
+def moved_on(density, laplace):
+    geometry = first_geometry(laplace)
+    chains = start_chains(density, geometry, jax.random.key(0), chains=CHAINS)
+    told = (chains.geometry, chains.key, jnp.array(True), jnp.asarray(0.8), 1, "nuts")
+    return density, (chains.state, chains.averaging), *told
+
+
+def test_what_is_solved_adaptively_can_be_sampled(bent, laplace):
+    # Its gradient is traced where chains are shared out: not compiled, for the time.
+    assert advance.lower(*moved_on(bent, laplace)) is not None
+
+
+@pytest.mark.slow
+def test_chains_know_density_and_slope_where_they_are_solved_adaptively(
+    line, bent, laplace
+):
+    asked = moved_on(bent, laplace)
+    (state, _), _, _ = advance(*asked)
+    of_a_line = jax.value_and_grad(partial(asked[2].log_density, line))
+    density, slope = jax.vmap(of_a_line)(state.position)
+    # The tolerance of the solver on each of 40 readings, and of their slopes.
+    np.testing.assert_allclose(state.logdensity, density, rtol=1e-4)
+    np.testing.assert_allclose(state.logdensity_grad, slope, atol=1e-3)

@@ -91,7 +91,9 @@ def shipped() -> dict[str, type[AbstractModel]]:
         classes = [
             cls
             for _, cls in inspect.getmembers(module, inspect.isclass)
-            if issubclass(cls, AbstractModel) and cls.__module__ == module.__name__
+            if issubclass(cls, AbstractModel)
+            and cls.__module__ == module.__name__
+            and not inspect.isabstract(cls)
         ]
         assert len(classes) == 1, f"{entry.name} defines {len(classes)} models, not one"
         found[entry.name] = classes[0]
