@@ -155,8 +155,9 @@ def as_json(design: Design) -> dict[str, Any]:
 
 
 def _design(told: Mapping[str, Any]) -> Design:
-    watch = Watch(**_with_tuples(told["watch"]))
-    return Design(**_with_tuples(told) | {"watch": watch})
+    whole = _with_tuples(told)
+    whole["watch"] = Watch(**_with_tuples(told["watch"]))
+    return Design(**whole)
 
 
 def _with_tuples(told: Mapping[str, Any]) -> dict[str, Any]:
