@@ -28,7 +28,7 @@ from ckin.cohort import read_off, unread
 from ckin.dataset import Dataset, most_cycles
 from ckin.errors import InputError
 from ckin.inference import fit
-from ckin.inference.density import Density, make_density, own_priors
+from ckin.inference.density import Density, make_density, marginal_priors
 from ckin.inference.identity import differences
 from ckin.inference.predict import sample_log_likelihoods
 from ckin.population import (
@@ -121,14 +121,14 @@ class _Cohort:
         data = pack(self.blank, self.population)
         self.which = data.which
         self.density: Density = make_density(self.population, data)
-        self.priors = own_priors(self.density)
+        self.priors = marginal_priors(self.density)
         model_of = Predictive(population_model, num_samples=1)
         self.draw = jax.jit(
             lambda key: model_of(key, self.population, data, observed=False)
         )
 
     def of_prior(self, values: Mapping[str, Any]) -> dict[str, float]:
-        """Share of the prior below a value, of each that has a prior to itself."""
+        """Share of the prior below a value, of each parameter."""
         return {name: float(p.cdf(values[name])) for name, p in self.priors.items()}
 
     def drawn(self, key) -> tuple[Dataset, dict[str, np.ndarray]]:

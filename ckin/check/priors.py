@@ -19,7 +19,7 @@ from numpyro.distributions import biject_to
 from scipy import stats
 
 from ckin._types import Float
-from ckin.inference.density import Density, own_priors, site_priors
+from ckin.inference.density import Density, marginal_priors, site_priors
 
 
 # Points of the densities that are compared.
@@ -43,13 +43,14 @@ def overlap(density: Density, u: Float[np.ndarray, "draws hyper"]) -> pd.DataFra
     """One row a population parameter: parameter, overlap, contraction.
 
     Densities are those of the unbounded scale (the logarithm of what is positive); the
-    posterior's is a kernel estimate. Correlations and screened coefficients share their
-    priors, and are left out.
+    posterior's is a kernel estimate. The prior of a correlation is what its block's
+    says of it alone. Screened coefficients share their priors, and are left out.
     """
     rows = []
-    for name, prior in own_priors(density).items():
-        own = u[:, density.names.index(name)]
+    values = jax.jit(jax.vmap(density.constrain))(jnp.asarray(u))
+    for name, prior in marginal_priors(density).items():
         change = biject_to(prior.support)
+        own = np.asarray(change.inv(values[name]))
         middle, low, high = (
             float(change.inv(prior.icdf(jnp.asarray(p)))) for p in (0.5, 1e-4, 1 - 1e-4)
         )

@@ -5,7 +5,7 @@ Every engine evaluates the same `log_density`; what engines add is only geometry
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import equinox as eqx
 import jax
@@ -25,6 +25,7 @@ from ckin.population import (
     population_model,
 )
 from ckin.population.hyper import (
+    CorrelationPrior,
     Hyper,
     block_site,
     correlation_names,
@@ -197,6 +198,48 @@ def own_priors(density: Density) -> dict[str, dist.Distribution]:
     """Priors of the population parameters that have one to themselves, by name."""
     priors = site_priors(density)
     return {name: priors[name] for name in density.names if name in priors}
+
+
+def marginal_priors(density: Density) -> dict[str, dist.Distribution]:
+    """Priors of the population parameters, each by itself, by name.
+
+    Of a correlation that is what its block's prior says of it alone. Screened
+    coefficients, whose priors hang on one another, are left out.
+    """
+    found = own_priors(density)
+    for block in density.population.blocks:
+        found |= {n: CorrelationPrior(len(block)) for n in correlation_names(block)}
+    return {name: found[name] for name in density.names if name in found}
+
+
+class Coordinate(NamedTuple):
+    """A population parameter that one coordinate of u alone stands for.
+
+    Attributes:
+        prior: of the parameter, by itself.
+        forward: from the coordinate to the parameter.
+        inverse: and back.
+    """
+
+    prior: dist.Distribution
+    forward: Callable[[ArrayLike], Any]
+    inverse: Callable[[ArrayLike], Any]
+
+
+def coordinates(density: Density) -> dict[str, Coordinate]:
+    """Those that there are, by name.
+
+    Of a block of correlations, whose Cholesky factor is built row by row, those with
+    its first parameter: the others are no coordinate's alone.
+    """
+    found = {}
+    for name, prior in own_priors(density).items():
+        change = biject_to(prior.support)
+        found[name] = Coordinate(prior, change, change.inv)
+    for block in density.population.blocks:
+        of_one = Coordinate(CorrelationPrior(len(block)), jnp.tanh, jnp.arctanh)
+        found |= {f"corr_{block[0]}_{other}": of_one for other in block[1:]}
+    return {name: found[name] for name in density.names if name in found}
 
 
 def site_priors(density: Density) -> dict[str, dist.Distribution]:

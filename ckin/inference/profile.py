@@ -17,12 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from numpyro.distributions import biject_to
 from scipy import stats
 
 from ckin._types import Array
 from ckin.errors import InputError, did_you_mean
-from ckin.inference.density import Density, own_priors
+from ckin.inference.density import Density, coordinates
 from ckin.inference.marginal import smooth
 from ckin.inference.maximum import Maximum
 from ckin.inference.ridge import Place, Ridge, Side, walk
@@ -114,8 +113,9 @@ def profile(
     Args:
         density: what was fitted to what.
         maximum: of its likelihood.
-        name: a population parameter: a typical value, `omega_NAME`, `sigma_ASSAY` or
-            the coefficient of a covariate.
+        name: a population parameter: a typical value, `omega_NAME`, `sigma_ASSAY`,
+            the coefficient of a covariate, or a correlation with the first parameter
+            of its block.
         level: of the interval.
         key: of the fresh starts with which patients' modes are sought again at limits.
 
@@ -198,10 +198,9 @@ def _width(maximum: Maximum, index: int, free: np.ndarray) -> tuple[np.ndarray, 
 def _ends(density: Density, maximum: Maximum, index: int) -> tuple[float, float]:
     """Values of u that a walk does not pass."""
     name = density.names[index]
-    fn = own_priors(density)[name]
-    inverse = biject_to(fn.support).inv
+    prior, _, inverse = coordinates(density)[name]
     low, middle, high = (
-        float(inverse(jnp.asarray(fn.icdf(q), dtype=float)))
+        float(inverse(jnp.asarray(prior.icdf(q), dtype=float)))
         for q in (ONE_SD[0], 0.5, ONE_SD[1])
     )
     centre = float(maximum.u[index])
@@ -213,7 +212,7 @@ def _ends(density: Density, maximum: Maximum, index: int) -> tuple[float, float]
 
 def _own_unit(density: Density, name: str) -> Callable[[float], Array]:
     """From u to the parameter's own unit."""
-    forward = biject_to(own_priors(density)[name].support)
+    forward = coordinates(density)[name].forward
     return lambda u: forward(jnp.asarray(u, dtype=float))
 
 

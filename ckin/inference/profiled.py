@@ -7,7 +7,7 @@ import jax
 
 from ckin.dataset import Dataset
 from ckin.errors import InputError
-from ckin.inference.density import make_density, own_priors
+from ckin.inference.density import coordinates, make_density
 from ckin.inference.fit import SPOKEN, Report, silent
 from ckin.inference.profile import places_of, profile
 from ckin.inference.results import Fit
@@ -39,15 +39,16 @@ def wanted_profiles(
             f"{method} does not maximise; add --method laplace"
         )
     density = make_density(population, pack(dataset, population))
-    alone = own_priors(density)
+    alone = coordinates(density)
     if EVERY in asked:
         return tuple(alone)
     places_of(density.names, asked)
     for name in asked:
         if name not in alone:
             raise InputError(
-                f"--profile {name}: a correlation has no profile yet, only a standard "
-                "error; leave it out"
+                f"--profile {name}: of a block of correlations those with its first "
+                "parameter have profiles; name one of the two first in --vary, or "
+                "leave it out"
             )
     return tuple(dict.fromkeys(asked))
 

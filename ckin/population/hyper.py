@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+from scipy import special
 
 from ckin._types import Array, Float
 from ckin.population.effects import contributions
@@ -110,6 +111,26 @@ def correlation_names(block: tuple[str, ...]) -> tuple[str, ...]:
         for row in range(len(block))
         for column in range(row)
     )
+
+
+class CorrelationPrior(dist.TransformedDistribution):
+    """What LKJ says of one correlation of a block: 2 Beta(a, a) - 1.
+
+    a = concentration - 1 + size / 2 (Lewandowski, Kurowicka and Joe, J Multivar Anal
+    2009;100:1989-2001).
+    """
+
+    def __init__(self, size: int) -> None:
+        self.a = LKJ_CONCENTRATION - 1.0 + 0.5 * size
+        share = dist.Beta(self.a, self.a)
+        stretched = dist.transforms.AffineTransform(
+            -1.0, 2.0, domain=dist.constraints.unit_interval
+        )
+        super().__init__(share, stretched)
+
+    def icdf(self, q):
+        """Quantiles; NumPyro's of a Beta need another library."""
+        return 2.0 * special.betaincinv(self.a, self.a, np.asarray(q)) - 1.0
 
 
 def sample_hyper(population: Population, data: Packed) -> dict[str, Array]:

@@ -1,11 +1,18 @@
 """Overlap and power-scaling, where both are known."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpyro.distributions import LKJCholesky
 from scipy import stats
+from toys import QPCR, Line, line_cohort, made
 
 from ckin.check import log_priors, overlap, power_scaling
+from ckin.inference.density import make_density
+from ckin.population import pack, population
+from ckin.population.hyper import CorrelationPrior
+from ckin.population.specification import LKJ_CONCENTRATION
 
 
 def draws_like_prior(density, rng, n):
@@ -36,6 +43,31 @@ def test_overlap_of_two_normals_is_that_on_paper(density):
     row = overlap(density, u).set_index("parameter").loc["a"]
     # Two normals of one SD, one SD apart: 2 Φ(-1/2).
     assert row["overlap"] == pytest.approx(2 * stats.norm.cdf(-0.5), abs=0.03)
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_each_correlation_of_a_block_has_the_prior_that_its_draws_have(size):
+    block = LKJCholesky(size, LKJ_CONCENTRATION).sample(jax.random.key(0), (4000,))
+    drawn = np.asarray(block @ jnp.swapaxes(block, -1, -2))
+    prior = CorrelationPrior(size)
+    for row, column in ((1, 0), (size - 1, size - 2)):
+        found = stats.kstest(drawn[:, row, column], lambda r: np.asarray(prior.cdf(r)))
+        assert found.pvalue > 1e-3
+    share = np.array([0.01, 0.3, 0.5, 0.9])
+    np.testing.assert_allclose(prior.cdf(prior.icdf(share)), share, rtol=1e-6)
+
+
+def test_a_correlation_has_a_row_of_its_own():
+    whole = population(made(Line), QPCR, correlate=[("a", "b")])
+    correlated = make_density(whole, pack(line_cohort(2, (3,)), whole))
+    rng = np.random.default_rng(1)
+    u = 0.1 * rng.normal(size=(4000, correlated.n_hyper))
+    place = correlated.names.index("corr_a_b")
+    # Of two the prior is 3/4 (1 - r²): Beta(2, 2), by its quantiles.
+    u[:, place] = np.arctanh(2.0 * rng.beta(2.0, 2.0, 4000) - 1.0)
+    row = overlap(correlated, u).set_index("parameter").loc["corr_a_b"]
+    assert row["overlap"] > 0.96
+    assert row["contraction"] == pytest.approx(0.0, abs=0.08)
 
 
 def test_log_priors_are_densities_of_the_parameters_own_units(density):

@@ -4,9 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from toys import QPCR, line_cohort
 
 from ckin.inference.convergence import diagnostics, verdict
+from ckin.inference.density import make_density
 from ckin.inference.results import summarise
+from ckin.library import load_model
+from ckin.population import pack, population
 
 
 GOOD = {"r_hat": 1.001, "ess_bulk": 900.0, "ess_tail": 700.0}
@@ -75,12 +79,14 @@ def test_one_chain_is_judged_not_to_tell():
     assert "cannot be computed" in found.reasons[0]
 
 
-def test_an_infinite_draw_has_a_summary_without_an_sd(line):
-    """ω in % of a typical value of 0 is; a warning is an error here."""
+def test_an_infinite_draw_has_a_summary_without_an_sd():
+    """The CV% of an ω of 40 is; a warning is an error here."""
+    whole = population(load_model("phases_stein2019"), QPCR)
+    density = make_density(whole, pack(line_cohort(2, (3,)), whole))
     rng = np.random.default_rng(0)
-    u = np.asarray(line.start) + 0.1 * rng.normal(size=(2, 50, line.n_hyper))
-    u[0, 0, line.names.index("b")] = 0.0
-    summary, _ = summarise(line, u)
+    u = np.asarray(density.start) + 0.1 * rng.normal(size=(2, 50, density.n_hyper))
+    u[0, 0, density.names.index("omega_tmax")] = np.log(40.0)
+    summary, _ = summarise(density, u)
     endless = summary.loc[np.isinf(summary["mean"])]
     assert len(endless) > 0
     assert endless["parameter"].str.startswith("cv_pct_").all()

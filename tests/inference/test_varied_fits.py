@@ -15,6 +15,7 @@ from ckin.inference.density import make_density
 from ckin.inference.geometry import first_geometry
 from ckin.inference.laplace import fit_laplace
 from ckin.inference.marginal import by_quadrature, find_modes, smooth
+from ckin.inference.profile import profile
 from ckin.population import effect, pack, population
 
 
@@ -85,6 +86,22 @@ def test_correlated_patients_by_maximum_likelihood_are_those_of_scipy():
     assert abs(expected[4] + 0.7) < 3.0 * se
     assert table["unit"]["corr_a_b"] == "1"
     assert found.manifest["correlated"] == [["a", "b"]]
+
+    # The profile of the correlation ends where scipy's has fallen by χ²/2.
+    assert found.maximum is not None
+    walked = profile(found.density, found.maximum, "corr_a_b")
+    assert walked.estimate == pytest.approx(expected[4], abs=1e-3)
+    for limit in (walked.lower, walked.upper):
+        assert -1.0 < limit.value < 1.0
+        z = float(np.arctanh(limit.value))
+        held = optimize.minimize(
+            lambda x, z=z: f(np.insert(x, 4, z)),
+            np.delete(best.x, 4), method="Nelder-Mead",
+            options={"xatol": 1e-7, "fatol": 1e-8, "maxiter": 8000, "maxfev": 8000},
+        )  # fmt: skip
+        # Limits are found to some 1e-3 nats.
+        assert held.fun - best.fun == pytest.approx(0.5 * 3.841459, abs=5e-3)
+    assert walked.lower.value < expected[4] < walked.upper.value
 
 
 def heavy_line(data):
