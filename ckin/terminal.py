@@ -1,7 +1,9 @@
 """What the command line prints on, and how it tells of bad input."""
 
 import contextlib
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 
 import typer
@@ -89,7 +91,10 @@ def explained() -> Iterator[None]:
 
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar with a time estimate; yields a report(stage, done, total)."""
+    """A progress bar with a time estimate; yields a report(stage, done, total).
+
+    A report raises `KeyboardInterrupt` if Ctrl-C was pressed and got lost.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -98,12 +103,43 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=False) as bar:
+    bars = Progress(*columns, console=err, transient=False)
+    with _interrupts_heard() as raise_if_lost, bars as bar:
         tasks: dict[str, TaskID] = {}
 
         def report(stage: str, done: int, total: int) -> None:
+            raise_if_lost()
             if stage not in tasks:
                 tasks[stage] = bar.add_task(stage, total=total)
             bar.update(tasks[stage], completed=done, total=total)
 
         yield report
+
+
+@contextlib.contextmanager
+def _interrupts_heard() -> Iterator[Callable[[], None]]:
+    """Note every Ctrl-C; yields what raises it again if it has got lost.
+
+    Python raises it wherever it is, and drops what is raised while garbage is
+    collected, where JAX has a callback of its own.
+    """
+    pressed = threading.Event()
+
+    def note(number, frame):
+        pressed.set()
+        signal.default_int_handler(number, frame)
+
+    def raise_if_lost() -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+
+    # Whoever has another handler, or none (a shell's background), keeps it.
+    ours = threading.current_thread() is threading.main_thread()
+    ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield raise_if_lost
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
