@@ -8,14 +8,27 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 from scipy import optimize, stats
-from toys import QPCR, TOY, Level, Line, Share, dataset, made, patient, sample
+from toys import (
+    QPCR,
+    TOY,
+    Level,
+    Line,
+    Share,
+    dataset,
+    line_cohort,
+    made,
+    patient,
+    sample,
+)
 
 from ckin._types import Scalar
 from ckin.errors import InputError
-from ckin.inference import Fit, Profile, fit, profile
+from ckin.inference import Fit, Profile, fit, profile, wanted_profiles
+from ckin.inference.density import coordinates, make_density
 from ckin.inference.ridge import Place, Ridge, walk
+from ckin.library import load_model
 from ckin.model import AbstractModel, log_normal, logit_normal, parameter
-from ckin.population import population
+from ckin.population import pack, population
 
 
 FALL = 0.5 * float(stats.chi2.ppf(0.95, 1))
@@ -205,3 +218,27 @@ def test_what_is_not_estimated_has_no_profile(level):
     result, _ = level
     with pytest.raises(InputError, match=r"--profile sigma: .*it estimates a, sigma"):
         profile_of(result, "sigma")
+
+
+def test_a_coordinate_of_its_own_is_the_parameter():
+    three = ("tmax", "cmax", "alpha")
+    whole = population(load_model("phases_stein2019"), QPCR, correlate=[three])
+    density = make_density(whole, pack(line_cohort(2, (3,)), whole))
+    found = coordinates(density)
+    # Of three correlations one is of no coordinate alone.
+    assert set(density.names) - set(found) == {"corr_cmax_alpha"}
+    u = 0.7 * np.random.default_rng(0).normal(size=density.n_hyper)
+    values = density.constrain(jnp.asarray(u))
+    for name, one in found.items():
+        place = u[density.names.index(name)]
+        assert float(one.forward(place)) == pytest.approx(float(values[name]))
+        assert float(one.inverse(values[name])) == pytest.approx(place)
+
+
+def test_a_correlation_without_a_coordinate_is_refused_with_a_way_out():
+    three = ("tmax", "cmax", "alpha")
+    whole = population(load_model("phases_stein2019"), QPCR, correlate=[three])
+    data = line_cohort(2, (3,))
+    with pytest.raises(InputError, match="corr_cmax_alpha: of a block .* in --vary"):
+        wanted_profiles(["corr_cmax_alpha"], "laplace", whole, data)
+    assert "corr_tmax_alpha" in wanted_profiles(["all"], "laplace", whole, data)
