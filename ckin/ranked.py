@@ -54,10 +54,10 @@ def judged(replicates: Sequence[Mapping[str, Any]]) -> Calibration:
     ]
     ranks = pd.DataFrame(rows, columns=["number", "parameter", "rank", "of"])
     each = by_name(ranks)
-    coverage = [
-        _covered(name, own, len(each)) | _centred(own, _prior_places(name, replicates))
-        for name, own in each.items()
-    ]
+    coverage = []
+    for name, own in each.items():
+        values, places = uniforms(own), _prior_places(name, replicates)
+        coverage.append(_covered(name, values, len(each)) | _centred(values, places))
     return Calibration(ranks, pd.DataFrame(coverage), tuple(replicates))
 
 
@@ -99,8 +99,8 @@ def _band(n: int, inside: float) -> tuple[np.ndarray, ...]:
     return places, low, high
 
 
-def _covered(name: str, ranks: pd.DataFrame, names: int) -> dict[str, Any]:
-    values, n = uniforms(ranks), len(ranks)
+def _covered(name: str, values: np.ndarray, names: int) -> dict[str, Any]:
+    n = len(values)
     row: dict[str, Any] = {"parameter": name, "replicates": n}
     for level in LEVELS:
         held = int((np.abs(values - 0.5) < 0.5 * level).sum())
@@ -122,7 +122,7 @@ def _prior_places(
     return None if None in places else np.array(places)
 
 
-def _centred(ranks: pd.DataFrame, places: np.ndarray | None) -> dict[str, float]:
+def _centred(values: np.ndarray, places: np.ndarray | None) -> dict[str, float]:
     """Mean rank of 0 to 1, 0.5 if a fit is right, and its standard error.
 
     Where data tell little of a parameter, the truth's rank follows its place in the
@@ -130,7 +130,6 @@ def _centred(ranks: pd.DataFrame, places: np.ndarray | None) -> dict[str, float]
     known, for the places are uniform: what the ranks follow of it is taken out (a
     control variate).
     """
-    values = uniforms(ranks)
     found = {"mean_rank": values.mean(), "mean_rank_error": _error(values)}
     given = np.full_like(values, np.nan)
     if places is not None and len(values) > 2:

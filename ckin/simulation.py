@@ -1,7 +1,7 @@
 """Simulations people ask for: a file of virtual patients, curves under protocols."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import equinox as eqx
@@ -92,23 +92,10 @@ class Watch:
         laws = dict.fromkeys(self.examined, Counts()) | asked
         usual = [ASSAYS[name]() for name in self.assays]
         each = [assay.with_error(laws.get(assay.name, assay.error)) for assay in usual]
+        each = with_priors(each, self.sigmas)
         for assay in each:
-            self._examined_for(assay)
-        return tuple(_of_told_size(a) for a in with_priors(each, self.sigmas))
-
-    def _examined_for(self, assay: Assay) -> None:
-        told = {"EXAMINED"} if assay.name in self.examined else set()
-        lacking = sorted(set(assay.error.needs) - told)
-        if lacking == ["EXAMINED"]:
-            raise InputError(
-                f"--error {assay.name}={assay.error.name}: say how much is examined of "
-                f"each sample: --examined {assay.name}=AMOUNT"
-            )
-        if lacking:
-            raise InputError(
-                f"--error {assay.name}={assay.error.name}: cannot be simulated, for it "
-                f"needs {' and '.join(lacking)} of each sample"
-            )
+            _check_drawable(assay, {"EXAMINED"} if assay.name in self.examined else ())
+        return tuple(each)
 
     def patients(self, key: Array, plan: Protocol, n: int) -> tuple[Patient, ...]:
         """Virtual patients with samples of every assay on planned days, unread."""
@@ -272,17 +259,27 @@ def _told(model: AbstractModel, plan: Protocol) -> list[str]:
     return lines
 
 
-def _of_told_size(assay: Assay) -> Assay:
-    """The assay, if the size of an error in its own unit is told."""
-    law = assay.error
+def _check_drawable(assay: Assay, told: Collection[str]) -> None:
+    """That its error has all that is needed to draw it; `told` are columns."""
+    law, asked = assay.error, f"--error {assay.name}={assay.error.name}"
+    lacking = sorted(set(law.needs).difference(told))
+    if lacking == ["EXAMINED"]:
+        raise InputError(
+            f"{asked}: say how much is examined of each sample: "
+            f"--examined {assay.name}=AMOUNT"
+        )
+    if lacking:
+        raise InputError(
+            f"{asked}: cannot be simulated, for it needs {' and '.join(lacking)} of "
+            "each sample"
+        )
     in_its_unit = law.sigma_unit == "" or law.has_additive
     if in_its_unit and assay.additive_median is None:
         name = f"add_{assay.name}" if law.has_additive else assay.name
         raise InputError(
-            f"--error {assay.name}={law.name}: its size is in the unit of the assay, "
-            f"and there is no usual one; say it: --sigma {name}=SIZE"
+            f"{asked}: its size is in the unit of the assay, and there is no usual "
+            f"one; say it: --sigma {name}=SIZE"
         )
-    return assay
 
 
 def _one_exact(watch: Watch) -> Assay:

@@ -134,8 +134,10 @@ def _interrupts_heard() -> Iterator[Callable[[], None]]:
             raise KeyboardInterrupt
 
     # Whoever has another handler, or none (a shell's background), keeps it.
-    ours = threading.current_thread() is threading.main_thread()
-    ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
     if ours:
         signal.signal(signal.SIGINT, note)
     try:

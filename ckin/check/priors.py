@@ -20,6 +20,7 @@ from scipy import stats
 
 from ckin._types import Float
 from ckin.inference.density import Density, marginal_priors, site_priors
+from ckin.inference.of_draws import population_draws
 
 
 # Points of the densities that are compared.
@@ -47,10 +48,10 @@ def overlap(density: Density, u: Float[np.ndarray, "draws hyper"]) -> pd.DataFra
     says of it alone. Screened coefficients share their priors, and are left out.
     """
     rows = []
-    values = jax.jit(jax.vmap(density.constrain))(jnp.asarray(u))
+    values = population_draws(density, u[None])
     for name, prior in marginal_priors(density).items():
         change = biject_to(prior.support)
-        own = np.asarray(change.inv(values[name]))
+        own = np.asarray(change.inv(values[name][0]))
         middle, low, high = (
             float(change.inv(prior.icdf(jnp.asarray(p)))) for p in (0.5, 1e-4, 1 - 1e-4)
         )
@@ -102,11 +103,10 @@ def power_scaling(
         distances per halving or doubling). Over 0.05 of both, prior and data may
         disagree; of the prior alone, it says more than the data.
     """
-    values = jax.jit(jax.vmap(density.constrain))(jnp.asarray(u))
     priors = log_priors(density, u)
     tree = from_dict(
         {
-            "posterior": {n: np.asarray(values[n])[None] for n in density.names},
+            "posterior": population_draws(density, u[None]),
             "log_prior": {
                 site: priors[None, :, i] for i, (site, _) in enumerate(density.layout)
             },

@@ -238,7 +238,8 @@ def coordinates(density: Density) -> dict[str, Coordinate]:
         found[name] = Coordinate(prior, change, change.inv)
     for block in density.population.blocks:
         of_one = Coordinate(CorrelationPrior(len(block)), jnp.tanh, jnp.arctanh)
-        found |= {f"corr_{block[0]}_{other}": of_one for other in block[1:]}
+        for other in block[1:]:
+            found |= dict.fromkeys(correlation_names((block[0], other)), of_one)
     return {name: found[name] for name in density.names if name in found}
 
 

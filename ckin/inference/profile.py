@@ -10,7 +10,7 @@ identifiable: Raue et al. 2009, doi:10.1093/bioinformatics/btp358).
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -21,7 +21,7 @@ from scipy import stats
 
 from ckin._types import Array
 from ckin.errors import InputError, did_you_mean
-from ckin.inference.density import Density, coordinates
+from ckin.inference.density import Coordinate, Density, coordinates
 from ckin.inference.marginal import smooth
 from ckin.inference.maximum import Maximum
 from ckin.inference.ridge import Place, Ridge, Side, walk
@@ -127,7 +127,8 @@ def profile(
     free = np.array([other not in maximum.at_zero for other in density.names])
     covariance, has_width = _width(maximum, index, free)
     fall = 0.5 * float(stats.chi2.ppf(level, 1))
-    ends = zip((-1, 1), _ends(density, maximum, index), strict=True)
+    coordinate = coordinates(density)[name]
+    ends = zip((-1, 1), _ends(name, coordinate, maximum, index), strict=True)
     sides: list[Side] = []
     for side, end in ends:
         # Each side sets out with the patients' modes of the maximum.
@@ -142,7 +143,7 @@ def profile(
         ridge = Ridge(surface.at, index, free, covariance, surface.elsewhere)
         anew = partial(surface.higher_modes, key=key)
         sides.append(walk(ridge, start, side, end, fall, anew))
-    own = _own_unit(density, name)
+    own = lambda u: coordinate.forward(jnp.asarray(u, dtype=float))
     lower, upper = (
         _limit(name, found, own, index, top_value, side)
         for found, side in zip(sides, ("lower", "upper"), strict=True)
@@ -195,12 +196,12 @@ def _width(maximum: Maximum, index: int, free: np.ndarray) -> tuple[np.ndarray, 
     return maximum.width @ maximum.width.T, False
 
 
-def _ends(density: Density, maximum: Maximum, index: int) -> tuple[float, float]:
+def _ends(
+    name: str, coordinate: Coordinate, maximum: Maximum, index: int
+) -> tuple[float, float]:
     """Values of u that a walk does not pass."""
-    name = density.names[index]
-    prior, _, inverse = coordinates(density)[name]
     low, middle, high = (
-        float(inverse(jnp.asarray(prior.icdf(q), dtype=float)))
+        float(coordinate.inverse(jnp.asarray(coordinate.prior.icdf(q), dtype=float)))
         for q in (ONE_SD[0], 0.5, ONE_SD[1])
     )
     centre = float(maximum.u[index])
@@ -208,12 +209,6 @@ def _ends(density: Density, maximum: Maximum, index: int) -> tuple[float, float]
     if name.startswith("omega_"):
         end = min(max(end, math.log(NO_OMEGA)), centre)
     return end, max(centre, middle) + REACH * (high - middle)
-
-
-def _own_unit(density: Density, name: str) -> Callable[[float], Array]:
-    """From u to the parameter's own unit."""
-    forward = coordinates(density)[name].forward
-    return lambda u: forward(jnp.asarray(u, dtype=float))
 
 
 def _limit(name: str, side: Side, own, index: int, top: float, which: str) -> Limit:
